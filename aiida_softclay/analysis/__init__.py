@@ -1,0 +1,1 @@
+"""Observables of MD trajectories and time series. Free of AiiDA."""

@@ -1,0 +1,1 @@
+"""Builders and observables as provenance-keeping functions."""

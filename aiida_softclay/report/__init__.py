@@ -1,0 +1,1 @@
+"""Figures and reports of a finished study."""

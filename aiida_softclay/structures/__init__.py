@@ -1,0 +1,1 @@
+"""Builders of model cells: crystals, slabs, particle assemblies. Free of AiiDA."""

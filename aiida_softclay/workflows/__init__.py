@@ -1,0 +1,1 @@
+"""WorkChains, one concept a file."""

