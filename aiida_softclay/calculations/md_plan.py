@@ -1,0 +1,357 @@
+"""The typed plan of a molecular dynamics run: stages with physical units, checked before anything is submitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+COMPONENTS = ('xx', 'yy', 'zz', 'yz', 'xz', 'xy')
+SHEAR_COMPONENTS = ('yz', 'xz', 'xy')
+RESERVED_NAMES = {'all', 'final', 'statistics', 'structure', 'velocities'}
+
+# Beyond these limits a value is far more likely to be in the wrong unit than meant.
+LARGEST_TIMESTEP_PS = 0.01
+LARGEST_DURATION_PS = 1.0e7
+LARGEST_TEMPERATURE_K = 2.0e4
+LARGEST_STRESS_GPA = 100.0
+LARGEST_RATE_PER_PS = 1.0
+BYTES_PER_DUMPED_ATOM = 24
+BYTES_PER_STORED_ATOM = 12
+BYTES_PER_FRAME = 192
+
+
+class PlanError(ValueError):
+    """A molecular dynamics plan that cannot be run; the message says what to change."""
+
+
+def _check_temperature(value: float | None) -> float | None:
+    if value is None:
+        return None
+    if not 0.0 < value <= LARGEST_TEMPERATURE_K:
+        raise ValueError(f'{value:g} K is not a temperature to simulate: give kelvin, above 0 and below 20000')
+    return value
+
+
+class StageBase(BaseModel):
+    """What all stages have: a unique name and, optionally, their own output strides in steps."""
+
+    model_config = ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
+
+    name: str = Field(pattern=r'^[a-z][a-z0-9_]*$', max_length=40)
+    dump_every: int | None = Field(default=None, ge=1)
+    thermo_every: int | None = Field(default=None, ge=1)
+
+    @field_validator('name')
+    @classmethod
+    def _name_is_a_link_label(cls, value: str) -> str:
+        # AiiDA uses the double underscore to separate namespaces in link labels.
+        if '__' in value or value.endswith('_') or value in RESERVED_NAMES:
+            raise ValueError(
+                f'`{value}` cannot be a stage name: choose another one, without double or final underscore'
+            )
+        return value
+
+
+class DynamicsStage(StageBase):
+    """A stage that integrates the equations of motion for a given time."""
+
+    duration_ps: float = Field(gt=0)
+
+    @field_validator('duration_ps')
+    @classmethod
+    def _duration_is_in_ps(cls, value: float) -> float:
+        if value > LARGEST_DURATION_PS:
+            raise ValueError(f'{value:g} ps is longer than any run here: durations are in picoseconds, not fs or steps')
+        return value
+
+
+class MinimiseStage(StageBase):
+    """Relax the positions at 0 K and, if asked, the cell, to zero stress.
+
+    Cell relaxation is repeated from a new reference cell until a round changes nothing any more, because one
+    ``fix box/relax`` is only valid close to the cell it started from. With ``closing_pressure_GPa`` the first rounds
+    are done under that hydrostatic pressure, which closes gaps wider than the range of the potential; the last rounds
+    are always at zero pressure.
+    """
+
+    kind: Literal['minimise'] = 'minimise'
+    relax_cell: Literal['none', 'iso', 'aniso', 'tri'] = 'none'
+    energy_tolerance: float = Field(default=1e-10, ge=0, lt=1)
+    force_tolerance_eV_A: float = Field(default=1e-3, ge=0)  # noqa: N815 - the unit is part of the name
+    max_steps: int = Field(default=5000, ge=1)
+    max_rounds: int = Field(default=20, ge=1, le=1000)
+    closing_pressure_GPa: float = Field(default=0.0, ge=0)  # noqa: N815
+
+    @field_validator('closing_pressure_GPa')
+    @classmethod
+    def _pressure_is_in_gpa(cls, value: float) -> float:
+        if value > LARGEST_STRESS_GPA:
+            raise ValueError(f'{value:g} GPa is beyond 100 GPa: stresses are in GPa, not MPa or bar')
+        return value
+
+    @model_validator(mode='after')
+    def _pressure_needs_a_cell(self) -> MinimiseStage:
+        if self.closing_pressure_GPa and self.relax_cell == 'none':
+            raise ValueError('closing_pressure_GPa acts on the cell: set relax_cell to iso, aniso or tri')
+        return self
+
+
+class NveStage(DynamicsStage):
+    """Constant energy; ``temperature_K`` is only used to draw velocities if there are none yet."""
+
+    kind: Literal['nve'] = 'nve'
+    temperature_K: float | None = None  # noqa: N815
+
+    check_temperature = field_validator('temperature_K')(_check_temperature)
+
+
+class NvtStage(DynamicsStage):
+    """Nosé-Hoover thermostat at ``temperature_K``, or ramping linearly to ``temperature_end_K``."""
+
+    kind: Literal['nvt'] = 'nvt'
+    temperature_K: float  # noqa: N815
+    temperature_end_K: float | None = None  # noqa: N815
+    tdamp_ps: float = Field(default=0.2, gt=0)
+
+    check_temperature = field_validator('temperature_K', 'temperature_end_K')(_check_temperature)
+
+
+class NptStage(NvtStage):
+    """Nosé-Hoover thermostat and barostat towards a target stress (tension positive).
+
+    ``reset_reference_ps`` is how often the reference cell of the Parrinello-Rahman stress is renewed: without it the
+    applied stress of a cell that has sheared a lot would no longer be the stress per present area. It is used only
+    where the target stress is not hydrostatic.
+    """
+
+    kind: Literal['npt'] = 'npt'  # type: ignore[assignment]
+    stress_GPa: dict[str, float] = Field(default_factory=dict)  # noqa: N815
+    pdamp_ps: float = Field(default=1.0, gt=0)
+    coupling: Literal['iso', 'aniso', 'tri'] = 'tri'
+    reset_reference_ps: float | None = Field(default=1.0, gt=0)
+
+    @field_validator('stress_GPa')
+    @classmethod
+    def _stress_is_in_gpa(cls, value: dict[str, float]) -> dict[str, float]:
+        unknown = sorted(set(value) - set(COMPONENTS))
+        if unknown:
+            raise ValueError(f'unknown stress component {", ".join(unknown)}: choose from {", ".join(COMPONENTS)}')
+        for component, stress in value.items():
+            if abs(stress) > LARGEST_STRESS_GPA:
+                raise ValueError(
+                    f'{component} = {stress:g} GPa is beyond 100 GPa: stresses are in GPa (10 MPa = 0.01, 1 bar = 1e-4)'
+                )
+        return value
+
+    @model_validator(mode='after')
+    def _coupling_can_carry_the_stress(self) -> NptStage:
+        target = self.stress
+        if self.coupling != 'tri' and any(target[component] for component in SHEAR_COMPONENTS):
+            raise ValueError(f'coupling `{self.coupling}` keeps the cell angles: a shear stress needs coupling `tri`')
+        if self.coupling == 'iso' and len({target['xx'], target['yy'], target['zz']}) > 1:
+            raise ValueError('coupling `iso` has one pressure: give equal xx, yy, zz, or use `aniso` or `tri`')
+        return self
+
+    @property
+    def stress(self) -> dict[str, float]:
+        """All six components of the target stress in GPa, tension positive."""
+        return {component: float(self.stress_GPa.get(component, 0.0)) for component in COMPONENTS}
+
+    @property
+    def is_hydrostatic(self) -> bool:
+        """Whether the target stress is a pressure."""
+        target = self.stress
+        return len({target['xx'], target['yy'], target['zz']}) == 1 and not any(target[c] for c in SHEAR_COMPONENTS)
+
+
+class DeformStage(DynamicsStage):
+    """Strain one component at a constant rate, with the other five at zero stress.
+
+    The rate is the engineering strain rate: a tilt over the cell height at the start of the stage for shear, a length
+    over its value at the start for tension (negative: compression).
+    """
+
+    kind: Literal['deform'] = 'deform'
+    component: Literal['xx', 'yy', 'zz', 'yz', 'xz', 'xy']
+    rate_per_ps: float
+    temperature_K: float  # noqa: N815
+    tdamp_ps: float = Field(default=0.2, gt=0)
+    pdamp_ps: float = Field(default=1.0, gt=0)
+
+    check_temperature = field_validator('temperature_K')(_check_temperature)
+
+    @field_validator('rate_per_ps')
+    @classmethod
+    def _rate_is_per_ps(cls, value: float) -> float:
+        if value == 0 or abs(value) > LARGEST_RATE_PER_PS:
+            raise ValueError(f'{value:g} per ps is not a strain rate to simulate: 1e9 per second is 1e-3 per ps')
+        return value
+
+
+Stage = Annotated[
+    Union[MinimiseStage, NvtStage, NptStage, NveStage, DeformStage], Field(discriminator='kind')  # noqa: UP007
+]
+
+
+class MdPlan(BaseModel):
+    """Stages of a molecular dynamics run, in LAMMPS ``metal`` units (Å, ps, eV, K) with stresses in GPa.
+
+    ``dump_every``, ``thermo_every`` and ``restart_every`` are strides in steps. Velocities are drawn with ``seed`` at
+    the first stage with dynamics (unless velocities are given) and again after each minimisation, which removes them.
+    """
+
+    model_config = ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
+
+    timestep_ps: float = 0.001
+    seed: int = Field(default=12345, ge=1, le=900_000_000)
+    thermo_every: int = Field(default=100, ge=1)
+    dump_every: int = Field(default=1000, ge=1)
+    restart_every: int = Field(default=10_000, ge=1)
+    stages: list[Stage] = Field(min_length=1)
+
+    @field_validator('timestep_ps')
+    @classmethod
+    def _timestep_is_in_ps(cls, value: float) -> float:
+        if value <= 0:
+            raise ValueError(f'{value:g} ps is not a time step: give a positive number of picoseconds, such as 0.001')
+        if value > LARGEST_TIMESTEP_PS:
+            raise ValueError(f'{value:g} ps is too long for a time step, it is probably in fs: 1 fs is 0.001 ps')
+        return value
+
+    @model_validator(mode='after')
+    def _stages_fit_together(self) -> MdPlan:
+        names = [stage.name for stage in self.stages]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f'stage name {", ".join(twice)} is used twice: outputs are kept by stage name')
+        for stage in self.stages:
+            if isinstance(stage, MinimiseStage):
+                continue
+            if round(stage.duration_ps / self.timestep_ps) < 1:
+                raise ValueError(f'stage {stage.name} is shorter than one time step of {self.timestep_ps:g} ps')
+            for damping in ('tdamp_ps', 'pdamp_ps'):
+                value = getattr(stage, damping, None)
+                if value is not None and value < 5 * self.timestep_ps:
+                    raise ValueError(
+                        f'stage {stage.name}: {damping} = {value:g} is below five time steps and would be unstable'
+                    )
+            rate = getattr(stage, 'rate_per_ps', 0.0)
+            if not isinstance(stage, DeformStage) or stage.component in SHEAR_COMPONENTS:
+                continue
+            if 1.0 + rate * stage.duration_ps <= 0.05:
+                raise ValueError(f'stage {stage.name} compresses the cell to nothing: lower the rate or the duration')
+        return self
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> MdPlan:
+        """Return the plan described by a plain mapping.
+
+        Raises
+        ------
+        PlanError
+            With one sentence for each thing to change.
+        """
+        try:
+            return cls.model_validate(dict(data))
+        except ValidationError as exception:
+            raise PlanError('; '.join(_sentence(error, data) for error in exception.errors())) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as a plain mapping, with all defaults written out."""
+        return self.model_dump(mode='json')
+
+    @property
+    def stage_names(self) -> list[str]:
+        """Names of the stages, in order."""
+        return [stage.name for stage in self.stages]
+
+    def stage(self, name: str) -> Any:
+        """Return the stage of this name."""
+        return self.stages[self.stage_names.index(name)]
+
+    def steps(self, stage: StageBase | str) -> int:
+        """Return the number of steps of a stage; for a minimisation, the largest number of iterations."""
+        if isinstance(stage, str):
+            stage = self.stage(stage)
+        if isinstance(stage, MinimiseStage):
+            return stage.max_steps
+        return round(stage.duration_ps / self.timestep_ps)  # type: ignore[attr-defined]
+
+    def start_step(self, stage: StageBase | str) -> int:
+        """Return the absolute step at which a stage starts; minimisations take no steps of dynamics."""
+        name = stage if isinstance(stage, str) else stage.name
+        before = self.stages[: self.stage_names.index(name)]
+        return sum(self.steps(item) for item in before if not isinstance(item, MinimiseStage))
+
+    def stage_dump_every(self, stage: StageBase) -> int:
+        """Return the stride of the trajectory of a stage, in steps."""
+        return stage.dump_every or self.dump_every
+
+    def stage_thermo_every(self, stage: StageBase) -> int:
+        """Return the stride of the thermodynamic output of a stage, in steps."""
+        return stage.thermo_every or self.thermo_every
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all stages, with minimisations at their largest number of iterations."""
+        return sum(self.steps(stage) for stage in self.stages)
+
+    @property
+    def total_duration_ps(self) -> float:
+        """Simulated time of all stages with dynamics, in ps."""
+        return sum(self.steps(s) for s in self.stages if not isinstance(s, MinimiseStage)) * self.timestep_ps
+
+    def stage_frames(self, stage: StageBase | str) -> int:
+        """Return the number of frames a stage writes, its first configuration included."""
+        if isinstance(stage, str):
+            stage = self.stage(stage)
+        return self.steps(stage) // self.stage_dump_every(stage) + 1
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of all stages together."""
+        return sum(self.stage_frames(stage) for stage in self.stages)
+
+    def dump_bytes(self, n_atoms: int) -> int:
+        """Return the size in bytes of the raw dumps on the computer that runs the job."""
+        return self.n_frames * (n_atoms * BYTES_PER_DUMPED_ATOM + BYTES_PER_FRAME)
+
+    def stored_bytes(self, n_atoms: int) -> int:
+        """Return the upper limit in bytes of the trajectories in the repository."""
+        return self.n_frames * (n_atoms * BYTES_PER_STORED_ATOM + BYTES_PER_FRAME)
+
+    def needs_velocities(self, index: int) -> bool:
+        """Return whether the stage has dynamics and nothing before it, in this plan, gave the atoms velocities."""
+        if isinstance(self.stages[index], MinimiseStage):
+            return False
+        return index == 0 or isinstance(self.stages[index - 1], MinimiseStage)
+
+    def initial_temperature(self, index: int) -> float | None:
+        """Return the temperature in K at which velocities are drawn for a stage, if the stage has one."""
+        return getattr(self.stages[index], 'temperature_K', None)
+
+
+def _sentence(error: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Turn one error of pydantic into a sentence that names the stage and the key."""
+    location = list(error['loc'])
+    where = ''
+    stages = data.get('stages')
+    if location[:1] == ['stages'] and len(location) > 1 and isinstance(location[1], int):
+        raw = stages[location[1]] if isinstance(stages, list) else None
+        name = raw.get('name') if isinstance(raw, Mapping) else None
+        where = f'stage {location[1] + 1}' + (f' ({name})' if name else '') + ': '
+        # The third entry is the kind, which pydantic adds for a discriminated union.
+        location = location[3:]
+    key = '.'.join(str(item) for item in location)
+    if error['type'] == 'extra_forbidden':
+        return f'{where}unknown key `{key}`'
+    if error['type'] == 'missing':
+        return f'{where}`{key}` is missing'
+    if error['type'] in ('union_tag_not_found', 'union_tag_invalid'):
+        return f'{where}`kind` must be one of minimise, nvt, npt, nve, deform'
+    message = error['msg'].removeprefix('Value error, ')
+    given = error.get('input')
+    shown = f' (given: {given!r})' if isinstance(given, int | float | str) and error['type'] != 'value_error' else ''
+    return f'{where}{key}: {message}{shown}' if key else f'{where}{message}'
