@@ -1,0 +1,393 @@
+"""A plan of ab initio MD: segments with an ensemble and a temperature (or a ramp), and the INCAR tags they mean.
+
+Units: femtoseconds, kelvin, gigapascal. A segment longer than ``max_steps_per_run`` becomes several runs of the
+program; a ramp's temperature schedule goes on across them.
+"""
+
+# ruff: noqa: N815
+# Names of fields end in their unit, and kelvin and pascal have capitals.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+#: The tags that a plan decides; giving them beside the plan would contradict it.
+PLAN_TAGS = frozenset({
+    'andersen_prob', 'ibrion', 'isif', 'isym', 'langevin_gamma', 'langevin_gamma_l', 'mdalgo', 'nsw', 'pmass', 'potim',
+    'pstress', 'random_seed', 'smass', 'tebeg', 'teend',
+})  # fmt: skip
+
+#: vasprun.xml grows by about 13 kB a step for 96 atoms: 5000 steps stay readable and lose little when a job dies.
+MAX_STEPS_PER_RUN = 5000
+LONGEST_TIMESTEP_FS = 10.0
+SHORTEST_TIMESTEP_FS = 0.05
+HIGHEST_TEMPERATURE_K = 20000.0
+HIGHEST_PRESSURE_GPA = 500.0
+KBAR_PER_GPA = 10.0
+
+
+class PlanError(ValueError):
+    """A plan that cannot be run; the message says what to change."""
+
+
+def _temperature(value: float | None, name: str) -> float | None:
+    if value is None:
+        return None
+    if not math.isfinite(value) or value <= 0:
+        raise ValueError(
+            f'{name} is {value:g}: give kelvin above 0 (a thermostat cannot start from atoms at rest; '
+            '10 K does for a start from the crystal)'
+        )
+    if value > HIGHEST_TEMPERATURE_K:
+        raise ValueError(f'{name} is {value:g}: above {HIGHEST_TEMPERATURE_K:g} K; give kelvin')
+    return value
+
+
+class AimdSegment(BaseModel):
+    """One stretch of a plan: an ensemble, a temperature or a linear ramp, a duration.
+
+    Attributes
+    ----------
+    name : str
+        Unique in the plan; lower-case letters, digits and underscores.
+    ensemble : {'nvt', 'npt', 'nve'}
+        Nosé–Hoover at constant cell, Langevin with a moving cell, or no thermostat.
+    duration_fs : float
+        Length in femtoseconds.
+    temperature_K, temperature_end_K : float, optional
+        Temperature, and where a linear ramp ends; ``nve`` needs none.
+    pressure_GPa : float
+        External pressure (``npt`` only).
+    thermostat_mass : float
+        ``SMASS`` of the Nosé–Hoover thermostat; 0 gives a period of about 40 steps (``nvt`` only).
+    friction_per_ps : float or dict
+        Langevin friction of the atoms in 1/ps, one for all or one for each element (``npt`` only).
+    lattice_friction_per_ps, lattice_mass_amu : float
+        Langevin friction and mass of the cell (``npt`` only).
+    """
+
+    model_config = ConfigDict(extra='forbid', frozen=True)
+
+    name: str
+    ensemble: Literal['nvt', 'npt', 'nve'] = 'nvt'
+    duration_fs: float
+    temperature_K: float | None = None
+    temperature_end_K: float | None = None
+    pressure_GPa: float | None = None
+    thermostat_mass: float | None = None
+    friction_per_ps: float | dict[str, float] | None = None
+    lattice_friction_per_ps: float | None = None
+    lattice_mass_amu: float | None = None
+
+    @field_validator('name')
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        if not value or not value[0].isalpha() or value != value.lower() or not value.replace('_', '').isalnum():
+            raise ValueError(f'the name `{value}` must be lower-case letters, digits and underscores, letter first')
+        return value
+
+    @field_validator('temperature_K')
+    @classmethod
+    def _check_temperature(cls, value: float | None) -> float | None:
+        return _temperature(value, 'temperature_K')
+
+    @field_validator('temperature_end_K')
+    @classmethod
+    def _check_temperature_end(cls, value: float | None) -> float | None:
+        return _temperature(value, 'temperature_end_K')
+
+    @field_validator('duration_fs')
+    @classmethod
+    def _check_duration(cls, value: float) -> float:
+        if not math.isfinite(value) or value <= 0:
+            raise ValueError(f'duration_fs is {value:g}: give femtoseconds above 0')
+        return value
+
+    @field_validator('pressure_GPa')
+    @classmethod
+    def _check_pressure(cls, value: float | None) -> float | None:
+        if value is not None and (not math.isfinite(value) or abs(value) > HIGHEST_PRESSURE_GPA):
+            raise ValueError(f'pressure_GPa is {value:g}: give gigapascal (1 bar = 0.0001 GPa)')
+        return value
+
+    @field_validator('friction_per_ps', 'lattice_friction_per_ps', 'lattice_mass_amu')
+    @classmethod
+    def _check_langevin(cls, value: Any) -> Any:
+        numbers = value.values() if isinstance(value, dict) else [] if value is None else [value]
+        if any(not math.isfinite(number) or number < 0 for number in numbers):
+            raise ValueError(f'{value} must be finite and not negative')
+        return value
+
+    @model_validator(mode='after')
+    def _check_ensemble(self) -> AimdSegment:
+        if self.ensemble != 'nve' and self.temperature_K is None:
+            raise ValueError(f'an {self.ensemble} segment needs temperature_K')
+        if self.ensemble == 'nve' and self.temperature_end_K is not None:
+            raise ValueError('an nve segment has no thermostat and cannot follow temperature_end_K')
+        npt_only = ('pressure_GPa', 'friction_per_ps', 'lattice_friction_per_ps', 'lattice_mass_amu')
+        for name, ensemble in [*((name, 'npt') for name in npt_only), ('thermostat_mass', 'nvt')]:
+            if getattr(self, name) is not None and self.ensemble != ensemble:
+                raise ValueError(f'{name} acts in {ensemble} only, this segment is {self.ensemble}')
+        return self
+
+    @property
+    def is_ramp(self) -> bool:
+        """Whether the temperature changes along the segment."""
+        return self.temperature_end_K is not None and self.temperature_end_K != self.temperature_K
+
+
+@dataclass(frozen=True)
+class AimdRun:
+    """One run of the program: a piece of one segment.
+
+    Attributes
+    ----------
+    segment, segment_index : str, int
+        Which segment it belongs to.
+    start : int
+        Steps of the segment that lie before it.
+    n_steps : int
+        Steps it makes.
+    first_step : int
+        Steps of the whole plan that lie before it.
+    """
+
+    segment: str
+    segment_index: int
+    start: int
+    n_steps: int
+    first_step: int
+
+    def after(self, steps_done: int) -> AimdRun:
+        """Return what is left once ``steps_done`` steps of this run are done."""
+        if not 0 <= steps_done < self.n_steps:
+            raise PlanError(f'{steps_done} of {self.n_steps} steps done leaves nothing to run')
+        return replace(
+            self,
+            start=self.start + steps_done,
+            n_steps=self.n_steps - steps_done,
+            first_step=self.first_step + steps_done,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the run as plain values."""
+        return asdict(self)
+
+
+class AimdPlan(BaseModel):
+    """Segments that follow each other without a break: positions, cell and velocities go over every seam.
+
+    Attributes
+    ----------
+    timestep_fs : float
+        Time step.
+    seed : int
+        Seed of the initial velocities and of the program's own random numbers.
+    frame_stride : int
+        Every how many steps a frame is kept.
+    max_steps_per_run : int
+        A longer segment is split.
+    segments : list of AimdSegment
+        In order.
+    """
+
+    model_config = ConfigDict(extra='forbid', frozen=True)
+
+    timestep_fs: float = 2.0
+    seed: int = Field(default=1, ge=0, lt=2**31 - 1)
+    frame_stride: int = Field(default=1, ge=1)
+    max_steps_per_run: int = Field(default=MAX_STEPS_PER_RUN, ge=1, le=MAX_STEPS_PER_RUN)
+    segments: list[AimdSegment] = Field(min_length=1)
+
+    @field_validator('timestep_fs')
+    @classmethod
+    def _check_timestep(cls, value: float) -> float:
+        if not math.isfinite(value) or value <= 0:
+            raise ValueError(f'timestep_fs is {value:g}: give femtoseconds above 0 (1 to 2 fs is usual)')
+        if value > LONGEST_TIMESTEP_FS:
+            raise ValueError(
+                f'timestep_fs is {value:g}: more than {LONGEST_TIMESTEP_FS:g} fs does not follow vibrations'
+            )
+        if value < SHORTEST_TIMESTEP_FS:
+            raise ValueError(f'timestep_fs is {value:g}: is that picoseconds? give femtoseconds (1 to 2 fs is usual)')
+        return value
+
+    @model_validator(mode='after')
+    def _check_segments(self) -> AimdPlan:
+        names = [segment.name for segment in self.segments]
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        if duplicates:
+            raise ValueError(f'two segments are called {", ".join(duplicates)}: names must differ')
+        for segment in self.segments:
+            if self.steps(segment) < 1:
+                raise ValueError(
+                    f'segment {segment.name} lasts {segment.duration_fs:g} fs, less than one time step of '
+                    f'{self.timestep_fs:g} fs: durations are in femtoseconds'
+                )
+        return self
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> AimdPlan:
+        """Return the plan of a dictionary.
+
+        Raises
+        ------
+        PlanError
+            With one sentence for each thing to change.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise PlanError('; '.join(_sentence(item, values) for item in error.errors())) from None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as plain values, without those that are not set."""
+        return self.model_dump(exclude_none=True)
+
+    def steps(self, segment: AimdSegment) -> int:
+        """Return the number of time steps of a segment: its duration to the nearest step."""
+        return round(segment.duration_fs / self.timestep_fs)
+
+    @property
+    def total_steps(self) -> int:
+        """Number of time steps of the plan."""
+        return sum(self.steps(segment) for segment in self.segments)
+
+    @property
+    def duration_ps(self) -> float:
+        """Simulated time in picoseconds."""
+        return self.total_steps * self.timestep_fs / 1000.0
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames that the plan leaves if no run is interrupted; every run keeps its first step."""
+        return sum(math.ceil(run.n_steps / self.frame_stride) for run in self.runs())
+
+    def runs(self) -> list[AimdRun]:
+        """Return the runs of the program that make up the plan, in order."""
+        runs = []
+        done = 0
+        for index, segment in enumerate(self.segments):
+            steps = self.steps(segment)
+            pieces = math.ceil(steps / self.max_steps_per_run)
+            # Pieces of equal length, so that no stub of a few steps pays a program start of its own; a multiple of
+            # the stride, so that frames stay equidistant over the seams.
+            size = math.ceil(steps / pieces / self.frame_stride) * self.frame_stride
+            size = size if size <= self.max_steps_per_run else math.ceil(steps / pieces)
+            runs += [
+                AimdRun(segment.name, index, start, min(size, steps - start), done + start)
+                for start in range(0, steps, size)
+            ]
+            done += steps
+        return runs
+
+    def temperature(self, segment: AimdSegment, step: int) -> float | None:
+        """Return the target temperature in kelvin after ``step`` steps of a segment."""
+        if segment.temperature_K is None or segment.temperature_end_K is None:
+            return segment.temperature_K
+        fraction = step / self.steps(segment)
+        return segment.temperature_K + (segment.temperature_end_K - segment.temperature_K) * fraction
+
+    def incar(self, run: AimdRun, elements: Sequence[str]) -> dict[str, Any]:
+        """Return the INCAR tags of a run.
+
+        Parameters
+        ----------
+        run : AimdRun
+            The piece of the plan.
+        elements : sequence of str
+            Elements in the order of POTCAR: the Langevin friction is given for each.
+
+        Returns
+        -------
+        dict
+            Tags in lower case. ``random_seed`` differs from run to run, so that a Langevin thermostat does not repeat
+            its noise.
+        """
+        segment = self.segments[run.segment_index]
+        tags: dict[str, Any] = {
+            'ibrion': 0,
+            'isym': 0,
+            'nsw': run.n_steps,
+            'potim': self.timestep_fs,
+            'isif': 3 if segment.ensemble == 'npt' else 2,
+            'random_seed': [(self.seed + run.first_step) % 900_000_000, 0, 0],
+        }
+        begin, end = self.temperature(segment, run.start), self.temperature(segment, run.start + run.n_steps)
+        if begin is not None and end is not None:
+            tags |= {'tebeg': round(begin, 6), 'teend': round(end, 6)}
+        if segment.ensemble == 'nve':
+            tags |= {'mdalgo': 2, 'smass': -3.0}
+        elif segment.ensemble == 'nvt':
+            tags |= {'mdalgo': 2, 'smass': segment.thermostat_mass or 0.0}
+        else:
+            tags |= {
+                'mdalgo': 3,
+                'langevin_gamma': _friction(segment, elements),
+                'langevin_gamma_l': 10.0
+                if segment.lattice_friction_per_ps is None
+                else segment.lattice_friction_per_ps,
+                'pmass': segment.lattice_mass_amu or 1000.0,
+                'pstress': (segment.pressure_GPa or 0.0) * KBAR_PER_GPA,
+            }
+        return tags
+
+
+def _friction(segment: AimdSegment, elements: Sequence[str]) -> list[float]:
+    friction = 10.0 if segment.friction_per_ps is None else segment.friction_per_ps
+    if not isinstance(friction, dict):
+        return [friction] * len(elements)
+    missing = sorted(set(elements) - set(friction))
+    if missing:
+        raise PlanError(f'segment {segment.name}: friction_per_ps lacks {", ".join(missing)}')
+    return [friction[element] for element in elements]
+
+
+def _sentence(error: Any, values: Mapping[str, Any]) -> str:
+    """Return one validation error as a sentence that names the segment and the field."""
+    where = list(error['loc'])
+    prefix = ''
+    if where[:1] == ['segments'] and len(where) > 1:
+        segments = values.get('segments')
+        entry = segments[where[1]] if isinstance(segments, Sequence) else None
+        name = entry.get('name') if isinstance(entry, Mapping) else None
+        prefix = f'segment {name or where[1] + 1}: '
+        where = where[2:]
+    field = '.'.join(str(part) for part in where)
+    kind = error['type']
+    if kind == 'extra_forbidden':
+        return f'{prefix}`{field}` is not known here; check the spelling and the unit in the name'
+    if kind == 'missing':
+        return f'{prefix}`{field}` is missing'
+    if kind == 'value_error':
+        return prefix + str(error['ctx']['error'])
+    return f'{prefix}{field} is {error.get("input")!r}: {error["msg"][0].lower()}{error["msg"][1:]}'
+
+
+def melt_quench_segments(
+    *,
+    maximum_temperature_K: float,
+    start_temperature_K: float = 10.0,
+    end_temperature_K: float = 10.0,
+    heat_fs: float = 10_000.0,
+    hold_fs: float = 30_000.0,
+    cool_fs: float = 10_000.0,
+) -> list[dict[str, Any]]:
+    """Return the segments of a melt–quench at constant cell: a ramp up, a hold, a ramp down.
+
+    The defaults are those of Gupta et al. (2023): 10 ps up from 0 K, 30 ps hold, 10 ps down to 0 K; 10 K stands for
+    0 K, at which no thermostat can set resting atoms in motion. A part of no duration is left out.
+    """
+    segments = [
+        {'name': 'heat', 'temperature_K': start_temperature_K, 'temperature_end_K': maximum_temperature_K,
+         'duration_fs': heat_fs},
+        {'name': 'hold', 'temperature_K': maximum_temperature_K, 'duration_fs': hold_fs},
+        {'name': 'cool', 'temperature_K': maximum_temperature_K, 'temperature_end_K': end_temperature_K,
+         'duration_fs': cool_fs},
+    ]  # fmt: skip
+    return [{'ensemble': 'nvt', **segment} for segment in segments if segment['duration_fs'] != 0]
