@@ -1,0 +1,148 @@
+"""``softclay status``: how far a study is."""
+
+from __future__ import annotations
+
+import time
+
+import click
+from aiida.cmdline.utils import decorators
+
+from aiida_softclay.cli.params import PROCESS
+
+
+@click.command('status')
+@PROCESS
+@click.option('-f', '--follow', is_flag=True, help='Refresh until the process has ended.')
+@click.option(
+    '-i',
+    '--interval',
+    type=click.FloatRange(min=0.5),
+    default=5.0,
+    show_default=True,
+    help='Seconds between refreshes.',
+)
+@click.option('-c', '--calcfunctions', is_flag=True, help='List calcfunctions too.')
+@decorators.with_dbenv()
+def status(process, follow, interval, calcfunctions):
+    """Print the stages of PROCESS (a pk, uuid or label), with steps done, rate and time left of running jobs."""
+    from rich.console import Console
+
+    console = Console()
+    if follow:
+        follow_process(process, console, interval, calcfunctions)
+    else:
+        console.print(render(process, calcfunctions))
+    hint = advice(process)
+    if hint:
+        console.print(hint, soft_wrap=True)
+
+
+def follow_process(node, console, interval: float = 5.0, calcfunctions: bool = False) -> None:
+    """Show the progress of ``node`` until it has ended: a live picture on a terminal, one line a change elsewhere."""
+    from rich.live import Live
+
+    if console.is_terminal:
+        with Live(render(node, calcfunctions), console=console, refresh_per_second=2) as live:
+            while not node.is_terminated:
+                time.sleep(interval)
+                live.update(render(node, calcfunctions))
+            live.update(render(node, calcfunctions))
+        return
+    seen: dict[int, str] = {}
+    while True:
+        ended = node.is_terminated
+        print_changes(node, console, seen)
+        if ended:
+            return
+        time.sleep(interval)
+
+
+def print_changes(node, console, seen: dict[int, str]) -> None:
+    """Print one line for every process whose state is not the one in ``seen``."""
+    from aiida_softclay.report.progress import process_tree
+
+    for line in process_tree(node, with_progress=False):
+        state = state_text(line.node)
+        if seen.get(line.node.pk) != state:
+            seen[line.node.pk] = state
+            stamp = time.strftime('%H:%M:%S')
+            name = ' '.join(part for part in (line.node.process_label, line.label) if part)
+            console.print(
+                f'{stamp} {"  " * line.depth}{name} <{line.node.pk}>: {state}',
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+def state_text(node) -> str:
+    """Return the state of a process in words, with the exit message of a failed one."""
+    if node.process_state is None:
+        return 'created'
+    state = node.process_state.value
+    if node.is_finished:
+        return 'finished' if node.is_finished_ok else f'failed [{node.exit_status}]: {node.exit_message}'
+    if node.is_excepted:
+        return f'excepted: {str(node.exception or "").splitlines()[-1] if node.exception else ""}'
+    return 'paused' if getattr(node, 'paused', False) else state
+
+
+def render(node, calcfunctions: bool = False):
+    """Return the table of the processes under ``node``."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    from aiida_softclay.report.progress import process_tree
+
+    grid = Table(box=None, header_style='bold', pad_edge=False)
+    for column in ('process', 'pk', 'state', 'progress', 'steps', 'rate', 'left'):
+        grid.add_column(column, justify='right' if column in {'pk', 'steps', 'rate', 'left'} else 'left')
+    try:
+        lines = process_tree(node, calcfunctions=calcfunctions)
+    except OSError:
+        lines = process_tree(node, with_progress=False, calcfunctions=calcfunctions)
+    for line in lines:
+        name = '  ' * line.depth + (line.label or line.node.process_label or '')
+        cells = ['', '', '', '']
+        if line.progress is not None:
+            progress = line.progress
+            cells = [
+                ProgressBar(total=1.0, completed=progress.fraction, width=20),
+                f'{progress.done} / {progress.total} {progress.unit}',
+                f'{progress.rate:.1f}/s' if progress.rate else '',
+                duration_text(progress.seconds_left),
+            ]
+        grid.add_row(Text(name), str(line.node.pk), Text(state_text(line.node)), *cells)
+    return grid
+
+
+def duration_text(seconds: float | None) -> str:
+    """Return a duration for people.
+
+    >>> duration_text(75)
+    '1 min 15 s'
+    """
+    if seconds is None:
+        return ''
+    total = round(seconds)
+    if total < 60:
+        return f'{total} s'
+    if total < 3600:
+        return f'{total // 60} min {total % 60} s'
+    return f'{total // 3600} h {total % 3600 // 60} min'
+
+
+def advice(node) -> str | None:
+    """Return what to type when a process cannot go on by itself, or ``None``."""
+    from aiida.engine.daemon.client import get_daemon_client
+
+    if node.is_terminated:
+        if node.is_finished_ok:
+            return f'`softclay results {node.pk}` prints its numbers.'
+        return f'`verdi process report {node.pk}` tells the story; launch it again and all that had finished is reused.'
+    if getattr(node, 'paused', False):
+        return f'It is paused: `verdi process play {node.pk}` lets it go on.'
+    if not get_daemon_client().is_daemon_running:
+        return 'The daemon is not running, so nothing moves: `verdi daemon start` lets it go on where it was.'
+    return None
