@@ -1,0 +1,149 @@
+"""One block of labelled frames in memory: many configurations of one ordered list of atoms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_numbers as NUMBER_OF_SYMBOL  # noqa: N812
+from ase.data import chemical_symbols
+from ase.formula import Formula
+
+#: Per-frame arrays of a block and how they are stored. Energies and cells keep double precision: an energy of a
+#: thousand eV in single precision would be good to 0.1 meV only, and cells carry the strain.
+FRAME_DTYPES = {
+    'positions': '<f4',
+    'cells': '<f8',
+    'energies': '<f8',
+    'forces': '<f4',
+    'virials': '<f4',
+    'source_index': '<i4',
+    'temperature': '<f4',
+}
+
+
+class InvalidFramesError(ValueError):
+    """Frames that cannot be stored: wrong shapes, numbers that are not finite, unknown elements."""
+
+
+def formula_of(numbers: np.ndarray) -> str:
+    """Return the full formula (metals first), for example ``'Li16Cl16'``, of atomic numbers, shape (n_atoms,)."""
+    return str(Formula.from_list([chemical_symbols[number] for number in numbers]).format('metal'))
+
+
+@dataclass
+class FrameBlock:
+    """Labelled frames of one ordered list of atoms.
+
+    Attributes
+    ----------
+    atomic_numbers : ndarray, shape (n_atoms,)
+    positions : ndarray, shape (n_frames, n_atoms, 3), Å
+    cells : ndarray, shape (n_frames, 3, 3), Å, rows are lattice vectors
+    energies : ndarray, shape (n_frames,), eV per cell
+    forces : ndarray, shape (n_frames, n_atoms, 3), eV/Å
+    virials : ndarray, shape (n_frames, 3, 3), eV, or None
+        Potential part only, positive in compression: ``-volume * ASE stress``, DeePMD's sign.
+    temperature : ndarray, shape (n_frames,), K, or None
+        Target temperature of the run the frame is from; nan where unknown.
+    provenance : dict
+        What is known of the origin: ``energy_kind`` and ``engine`` are checked and recorded by the file the block is
+        appended to, the rest (``truncated``, ``n_steps`` …) is for the caller.
+    """
+
+    atomic_numbers: np.ndarray
+    positions: np.ndarray
+    cells: np.ndarray
+    energies: np.ndarray
+    forces: np.ndarray
+    virials: np.ndarray | None = None
+    temperature: np.ndarray | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_symbols(cls, symbols: list[str], **arrays: Any) -> FrameBlock:
+        """Make a block from chemical symbols instead of atomic numbers."""
+        unknown = sorted({symbol for symbol in symbols if NUMBER_OF_SYMBOL.get(symbol, 0) < 1})
+        if unknown:
+            raise InvalidFramesError(f'unknown chemical symbols: {", ".join(unknown)}')
+        return cls(atomic_numbers=np.array([NUMBER_OF_SYMBOL[symbol] for symbol in symbols]), **arrays)
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return len(np.asarray(self.energies).reshape(-1))
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms of every frame."""
+        return len(self.atomic_numbers)
+
+    @property
+    def symbols(self) -> list[str]:
+        """Chemical symbols in the order of the atoms."""
+        return [chemical_symbols[number] for number in self.atomic_numbers]
+
+    @property
+    def formula(self) -> str:
+        """Full formula of the cell."""
+        return formula_of(self.atomic_numbers)
+
+    def validated(self) -> dict[str, np.ndarray]:
+        """Return the arrays in their stored types after checking them.
+
+        Returns
+        -------
+        dict
+            The arrays named as in :data:`FRAME_DTYPES` (``virials`` missing if there are none) and
+            ``atomic_numbers`` of type int32.
+
+        Raises
+        ------
+        InvalidFramesError
+            If a shape is wrong, an element unknown, a cell without volume or a number not finite; the message names
+            the frames by index.
+        """
+        numbers = np.asarray(self.atomic_numbers)
+        if numbers.ndim != 1 or not len(numbers):
+            raise InvalidFramesError('atomic_numbers must be a list with at least one atom')
+        if not np.issubdtype(numbers.dtype, np.integer) or numbers.min() < 1 or numbers.max() >= len(chemical_symbols):
+            raise InvalidFramesError(f'atomic_numbers must be whole numbers from 1 to {len(chemical_symbols) - 1}')
+        n_frames, n_atoms = self.n_frames, len(numbers)
+        shapes: dict[str, tuple[int, ...]] = {
+            'positions': (n_frames, n_atoms, 3),
+            'cells': (n_frames, 3, 3),
+            'energies': (n_frames,),
+            'forces': (n_frames, n_atoms, 3),
+            'virials': (n_frames, 3, 3),
+        }
+        checked: dict[str, np.ndarray] = {}
+        for name, shape in shapes.items():
+            value = getattr(self, name)
+            if value is None and name == 'virials':
+                continue
+            array = np.asarray(value, dtype=float)
+            if array.shape != shape:
+                raise InvalidFramesError(f'{name} has the shape {array.shape}, expected {shape}')
+            self._refuse(
+                ~np.isfinite(array.reshape(n_frames, -1)).all(axis=1), f'numbers in {name} that are not finite'
+            )
+            checked[name] = array
+        self._refuse(np.abs(np.linalg.det(checked['cells'])) < 1e-6, 'a cell without volume')
+        temperature = (
+            np.full(n_frames, np.nan) if self.temperature is None else np.asarray(self.temperature, dtype=float)
+        )
+        if temperature.shape != (n_frames,):
+            raise InvalidFramesError(f'temperature has the shape {temperature.shape}, expected {(n_frames,)}')
+        self._refuse(np.isinf(temperature) | (temperature < 0), 'a negative or infinite temperature')
+        checked['temperature'] = temperature
+        stored = {name: np.ascontiguousarray(array, dtype=FRAME_DTYPES[name]) for name, array in checked.items()}
+        stored['atomic_numbers'] = np.ascontiguousarray(numbers, dtype='<i4')
+        return stored
+
+    @staticmethod
+    def _refuse(bad: np.ndarray, what: str) -> None:
+        indices = np.flatnonzero(bad)
+        if len(indices):
+            shown = ', '.join(str(index) for index in indices[:10]) + (', …' if len(indices) > 10 else '')
+            raise InvalidFramesError(f'{what} in {len(indices)} frame(s) of the block, index {shown}')

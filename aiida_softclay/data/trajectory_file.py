@@ -1,0 +1,364 @@
+"""The molecular-dynamics trajectory file: chunked HDF5, written frame by frame and read by slices."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import h5py
+import numpy as np
+from ase.data import chemical_symbols
+
+from .frame_block import formula_of
+from .hdf5 import (
+    CHUNK_BYTES,
+    SLAB_BYTES,
+    DamagedFileError,
+    append_rows,
+    canonical_json,
+    create_rows,
+    hash_dataset,
+    open_hdf5,
+    read_text,
+    rows_in,
+    write_attribute,
+)
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+SCHEMA = 'softclay-trajectory/1'
+DTYPES = {'positions': '<f4', 'cells': '<f8', 'steps': '<i8'}
+
+
+class InvalidTrajectoryError(ValueError):
+    """Frames that do not continue the trajectory: wrong shape, not finite, a step that does not increase."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame: ``step``, ``positions`` (n_atoms, 3) in Å, unwrapped, and ``cell`` (3, 3) in Å, rows are vectors."""
+
+    step: int
+    positions: np.ndarray
+    cell: np.ndarray
+
+
+class TrajectoryFile:
+    """A trajectory of one system; a context manager.
+
+    ``positions`` (n_frames, n_atoms, 3) in Å, unwrapped, ``cells`` (n_frames, 3, 3) in Å with lattice vectors as rows
+    and ``steps`` (n_frames,), absolute and strictly increasing, are HDF5 datasets: slicing them reads only the slice.
+
+    Parameters
+    ----------
+    source : str, Path or binary file object
+        The file.
+    mode : {'r', 'w', 'a'}
+        Read, write a new file, or append.
+    atomic_numbers : array of int, shape (n_atoms,)
+        Elements in the order of the atoms; needed for a new file.
+    timestep_ps : float
+        Time step in ps; needed for a new file.
+    engine : dict, optional
+        Program, version and potential that made it.
+    stage : str
+        Name of the stage of the plan.
+
+    Raises
+    ------
+    DamagedFileError
+        If the file to read is not a trajectory file.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | BinaryIO,
+        mode: str = 'r',
+        atomic_numbers: Sequence[int] | np.ndarray | None = None,
+        timestep_ps: float | None = None,
+        engine: dict[str, Any] | None = None,
+        stage: str = '',
+    ) -> None:
+        if mode == 'w':
+            if atomic_numbers is None or timestep_ps is None:
+                raise ValueError('a new trajectory needs atomic_numbers and timestep_ps')
+            if not timestep_ps > 0 or not np.isfinite(timestep_ps):
+                raise ValueError(f'the time step must be a positive number of ps, not {timestep_ps}')
+            numbers = np.asarray(atomic_numbers)
+            if numbers.ndim != 1 or not len(numbers) or numbers.min() < 1 or numbers.max() >= len(chemical_symbols):
+                raise ValueError(
+                    f'atomic_numbers must be a list of whole numbers from 1 to {len(chemical_symbols) - 1}'
+                )
+        self._file = open_hdf5(source, mode)
+        self._writable = mode != 'r'
+        self._pending: list[tuple[np.ndarray, np.ndarray, int]] = []
+        try:
+            if mode == 'w':
+                write_attribute(self._file, 'schema', SCHEMA)
+                write_attribute(self._file, 'timestep_ps', float(timestep_ps))  # type: ignore[arg-type]
+                write_attribute(self._file, 'engine', canonical_json(engine or {}))
+                write_attribute(self._file, 'stage', stage)
+                self._file.create_dataset('atomic_numbers', data=numbers.astype('<i4'), track_times=False)
+                create_rows(self._file, 'positions', (len(numbers), 3), DTYPES['positions'])
+                create_rows(self._file, 'cells', (3, 3), DTYPES['cells'])
+                create_rows(self._file, 'steps', (), DTYPES['steps'])
+            self._load()
+        except Exception:
+            self._file.close()
+            raise
+
+    def _load(self) -> None:
+        schema = read_text(self._file, 'schema') if 'schema' in self._file.attrs else None
+        if schema != SCHEMA:
+            raise DamagedFileError(f'{self._file.filename} is not a trajectory file (schema {schema!r})')
+        try:
+            self.atomic_numbers: np.ndarray = self._file['atomic_numbers'][:]
+            self._datasets: dict[str, h5py.Dataset] = {name: self._file[name] for name in DTYPES}
+            self.timestep_ps = float(self._file.attrs['timestep_ps'])
+            self.engine: dict[str, Any] = json.loads(read_text(self._file, 'engine'))
+            self.stage = read_text(self._file, 'stage')
+            steps = self._file['steps']
+            self._last_step: int | None = int(steps[-1]) if len(steps) else None
+        except (KeyError, OSError, ValueError) as exception:
+            raise DamagedFileError(f'{self._file.filename} is damaged: {exception}') from exception
+        if len({len(dataset) for dataset in self._datasets.values()}) != 1:
+            raise DamagedFileError(f'{self._file.filename} is damaged: its arrays have different lengths')
+
+    def __enter__(self) -> TrajectoryFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what is pending and close the file."""
+        if self._file.id.valid:
+            self.flush()
+            self._file.close()
+
+    def flush(self) -> None:
+        """Write pending frames."""
+        if not self._writable:
+            return
+        if self._pending:
+            positions, cells, steps = (np.array(column) for column in zip(*self._pending, strict=True))
+            self._pending = []
+            append_rows(self._datasets['positions'], positions)
+            append_rows(self._datasets['cells'], cells)
+            append_rows(self._datasets['steps'], steps)
+        self._file.flush()
+
+    def __len__(self) -> int:
+        return self.n_frames
+
+    @property
+    def positions(self) -> h5py.Dataset:
+        """Dataset (n_frames, n_atoms, 3), Å, unwrapped."""
+        self.flush()
+        return self._datasets['positions']
+
+    @property
+    def cells(self) -> h5py.Dataset:
+        """Dataset (n_frames, 3, 3), Å, rows are lattice vectors."""
+        self.flush()
+        return self._datasets['cells']
+
+    @property
+    def steps(self) -> h5py.Dataset:
+        """Dataset (n_frames,), absolute time-step numbers."""
+        self.flush()
+        return self._datasets['steps']
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return len(self._datasets['steps']) + len(self._pending)
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.atomic_numbers)
+
+    @property
+    def symbols(self) -> list[str]:
+        """Chemical symbols in the order of the atoms."""
+        return [chemical_symbols[number] for number in self.atomic_numbers]
+
+    @property
+    def formula(self) -> str:
+        """Full formula of the cell."""
+        return formula_of(self.atomic_numbers)
+
+    @property
+    def times_ps(self) -> np.ndarray:
+        """Absolute times, shape (n_frames,), ps."""
+        return self.steps[:] * self.timestep_ps
+
+    def append(self, positions: np.ndarray, cell: np.ndarray, step: int) -> None:
+        """Append one frame.
+
+        Parameters
+        ----------
+        positions : ndarray, shape (n_atoms, 3), Å, unwrapped
+        cell : ndarray, shape (3, 3), Å, rows are lattice vectors
+        step : int
+            Absolute step, larger than the last one.
+
+        Raises
+        ------
+        InvalidTrajectoryError
+            If the frame does not fit; the file stays as it was.
+        """
+        if not self._writable:
+            raise ValueError("the trajectory is open for reading: open it with mode='a' to append")
+        positions = np.asarray(positions, dtype=DTYPES['positions'])
+        cell = np.asarray(cell, dtype=DTYPES['cells'])
+        if positions.shape != (self.n_atoms, 3) or cell.shape != (3, 3):
+            raise InvalidTrajectoryError(
+                f'step {step}: positions and cell have the shapes {positions.shape} and {cell.shape}, '
+                f'expected {(self.n_atoms, 3)} and (3, 3)'
+            )
+        if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
+            raise InvalidTrajectoryError(f'step {step}: positions or cell are not finite')
+        if abs(np.linalg.det(cell)) < 1e-6:
+            raise InvalidTrajectoryError(f'step {step}: the cell has no volume')
+        if self._last_step is not None and step <= self._last_step:
+            raise InvalidTrajectoryError(f'step {step} does not come after the last frame (step {self._last_step})')
+        self._last_step = int(step)
+        # Whole chunks are written at once: a chunk that grows frame by frame is compressed again for every frame.
+        self._pending.append((positions.copy(), cell.copy(), int(step)))
+        if len(self._pending) >= rows_in(CHUNK_BYTES, self.n_atoms * 12):
+            self.flush()
+
+    def iter_frames(self, start: int = 0, stop: int | None = None, stride: int = 1) -> Iterator[Frame]:
+        """Yield frames, reading slabs of bounded size (``start``, ``stop``, ``stride`` as in a slice, stride > 0)."""
+        if stride < 1:
+            raise ValueError(f'the stride must be at least 1, not {stride}')
+        self.flush()
+        start, stop, _ = slice(start, stop).indices(self.n_frames)
+        size = rows_in(SLAB_BYTES, self.n_atoms * 12)
+        # With a wide stride, reading the frames between would cost more than separate reads.
+        block = size if stride <= 16 else stride
+        block = max(block // stride, 1) * stride
+        for first in range(start, stop, block):
+            chosen = slice(first, min(first + block, stop), stride)
+            positions, cells, steps = (self._datasets[name][chosen] for name in DTYPES)
+            for row, step in enumerate(steps):
+                yield Frame(int(step), positions[row], cells[row])
+
+    def atoms(self, index: int, wrap: bool = False) -> Atoms:
+        """Return a frame as ASE atoms, with unwrapped positions unless ``wrap``."""
+        from ase import Atoms
+
+        atoms = Atoms(self.atomic_numbers, positions=self.positions[index], cell=self.cells[index], pbc=True)
+        if wrap:
+            atoms.wrap()
+        return atoms
+
+    def content_hash(self) -> str:
+        """Return the SHA-256 of the content: arrays and records in canonical order, independent of the HDF5 bytes."""
+        self.flush()
+        hasher = hashlib.sha256()
+        header = {'schema': SCHEMA, 'timestep_ps': self.timestep_ps, 'engine': self.engine, 'stage': self.stage}
+        hasher.update(canonical_json(header).encode())
+        hasher.update(self.atomic_numbers.astype('<i4').tobytes())
+        for name in sorted(self._datasets):
+            hash_dataset(hasher, self._datasets[name], name, DTYPES[name])
+        return hasher.hexdigest()
+
+
+def concatenate(
+    inputs: Sequence[str | Path], output: str | Path, stage: str | None = None, seam_tolerance: float = 0.01
+) -> list[dict[str, Any]]:
+    """Join trajectories of one run in the order of their steps, without repeating frames.
+
+    Parameters
+    ----------
+    inputs : sequence of paths
+        Trajectory files of the same atoms and time step, in any order.
+    output : path
+        File to write.
+    stage : str, optional
+        Name of the result's stage; by default the inputs' names, each once, joined with ``+``.
+    seam_tolerance : float
+        Å; frames that two inputs both have must agree within this, else they are not one run.
+
+    Returns
+    -------
+    list of dict
+        One record per seam: ``step`` (first new frame), ``gap_steps`` (distance to the frame before) and
+        ``repeated`` (number of frames left out) and ``largest_difference_angstrom`` among those (None if none).
+
+    Raises
+    ------
+    InvalidTrajectoryError
+        If atoms or time step differ, or the runs contradict each other where they overlap.
+    """
+    if not inputs:
+        raise InvalidTrajectoryError('there are no trajectories to join')
+    order: list[tuple[int, int, str | Path]] = []
+    stages: dict[int, str] = {}
+    facts: list[tuple[bytes, float, dict[str, Any]]] = []
+    for number, path in enumerate(inputs):
+        with TrajectoryFile(path) as part:
+            if part.n_frames == 0:
+                continue
+            order.append((int(part.steps[0]), number, path))
+            stages[number] = part.stage
+            facts.append((part.atomic_numbers.tobytes(), part.timestep_ps, part.engine))
+    if not order:
+        raise InvalidTrajectoryError('none of the trajectories has a frame')
+    if len({fact[0] for fact in facts}) != 1:
+        raise InvalidTrajectoryError('the trajectories hold different atoms, or the same in another order')
+    if len({fact[1] for fact in facts}) != 1:
+        raise InvalidTrajectoryError(f'the trajectories have different time steps: {sorted({f[1] for f in facts})} ps')
+    order.sort(key=lambda item: item[:2])
+    if stage is None:
+        stage = '+'.join(dict.fromkeys(stages[number] for _, number, _ in order if stages[number]))
+    seams: list[dict[str, Any]] = []
+    with TrajectoryFile(
+        output, 'w', np.frombuffer(facts[0][0], dtype='<i4'), facts[0][1], engine=facts[0][2], stage=stage
+    ) as target:
+        for _, _, path in order:
+            _join(target, path, seams, seam_tolerance)
+    return seams
+
+
+def _join(target: TrajectoryFile, path: str | Path, seams: list[dict[str, Any]], tolerance: float) -> None:
+    """Append one trajectory's new frames and record the seam."""
+    known = target.steps[:]
+    repeated, largest, first_new = 0, None, None
+    with TrajectoryFile(path) as part:
+        for frame in part.iter_frames():
+            if len(known) and frame.step <= known[-1]:
+                at = int(np.searchsorted(known, frame.step))
+                if known[at] != frame.step:
+                    raise InvalidTrajectoryError(f'{path} has a frame at step {frame.step} between existing frames')
+                difference = float(np.abs(target.positions[at] - frame.positions).max())
+                largest = max(difference, largest or 0.0)
+                if difference > tolerance:
+                    raise InvalidTrajectoryError(
+                        f'{path} contradicts the frames before it: at step {frame.step} positions differ by '
+                        f'{difference:.3g} Å (tolerance {tolerance:g} Å); the runs do not continue each other'
+                    )
+                repeated += 1
+                continue
+            first_new = frame.step if first_new is None else first_new
+            target.append(frame.positions, frame.cell, frame.step)
+    if len(known):
+        seams.append(
+            {
+                'step': first_new,
+                'gap_steps': None if first_new is None else int(first_new - known[-1]),
+                'repeated': repeated,
+                'largest_difference_angstrom': largest,
+            }
+        )
