@@ -1,0 +1,231 @@
+"""Self-diffusion and Nernst–Einstein conductivity."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import constants
+
+from .displacement import MeanSquaredDisplacement
+from .statistics import linear_fit
+
+#: Share of the trajectory that the lags of the linear fit cover if no window is given: past the rattling in the cage,
+#: and short enough that at least three independent stretches of the run see the longest lag.
+DEFAULT_WINDOW = (0.1, 0.3)
+
+#: From Å²/ps to cm²/s.
+CM2_PER_S = 1e-16 / 1e-12
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """Self-diffusion coefficient of a species from the slope of its mean squared displacement.
+
+    Attributes
+    ----------
+    species : str
+        Element.
+    diffusivity, diffusivity_error : float
+        D and its standard error, cm²/s.
+    intercept : float
+        MSD of the fitted line at zero lag, Å² (the rattling in the cage).
+    window_ps : (float, float)
+        Lags of the fit, ps.
+    exponent, exponent_error : float
+        Slope of log MSD against log lag in the window; 1 when diffusive.
+    msd_at_end : float
+        MSD at the end of the window, Å².
+    n_atoms, n_samples, n_frames : int
+        Atoms, independent samples behind the error (atoms or stretches of the run), frames read.
+    error_method : str
+        What the error comes from.
+    warnings : tuple of str
+        Why the number may not be a diffusion coefficient.
+    """
+
+    species: str
+    diffusivity: float
+    diffusivity_error: float
+    intercept: float
+    window_ps: tuple[float, float]
+    exponent: float
+    exponent_error: float
+    msd_at_end: float
+    n_atoms: int
+    n_samples: int
+    n_frames: int
+    error_method: str
+    warnings: tuple[str, ...]
+
+
+def self_diffusion(
+    result: MeanSquaredDisplacement,
+    window_ps: tuple[float, float] | None = None,
+    *,
+    hop_length: float = 2.0,
+    exponent_tolerance: float = 0.2,
+) -> Diffusion:
+    r"""Return the self-diffusion coefficient with its error.
+
+    .. math:: D_\alpha = \frac{1}{6} \frac{\mathrm{d}}{\mathrm{d}\tau} \mathrm{MSD}_\alpha(\tau)
+
+    (yang2024, eq. 1) from a straight line in a stated window of lags. The slope of the mean is the mean of the slopes
+    of the single atoms, whose scatter gives the error. Atoms that move together are worth fewer than they are: this
+    shows in the slopes of consecutive stretches of the run, whose error replaces the first where it is more than twice
+    as large (with three stretches it is itself only known to 50 %).
+
+    Parameters
+    ----------
+    result : MeanSquaredDisplacement
+        Mean squared displacement of the species.
+    window_ps : (float, float), optional
+        Lags of the fit; 10 % to 30 % of the trajectory if not given.
+    hop_length : float
+        Length of a jump to a neighbouring site, Å: a species that moved less on average has not diffused yet.
+    exponent_tolerance : float
+        Largest deviation of the logarithmic slope from 1 that passes without a warning.
+
+    Raises
+    ------
+    ValueError
+        If the window holds fewer than three lags.
+    """
+    lags = result.lag_times
+    spacing = float(lags[1] - lags[0])
+    duration = spacing * (result.n_frames - 1)
+    start, stop = window_ps if window_ps is not None else (DEFAULT_WINDOW[0] * duration, DEFAULT_WINDOW[1] * duration)
+    # Lag 0 is exact by definition and no part of the diffusive regime.
+    inside = np.flatnonzero((lags >= start - 1e-9) & (lags <= stop + 1e-9) & (lags > 0))
+    if inside.size < 3:
+        raise ValueError(
+            f'the window {start:g} … {stop:g} ps holds {inside.size} lags of {spacing:g} ps within the computed '
+            f'{lags[-1]:g} ps: three are needed; choose a longer window or dump more often'
+        )
+    x = lags[inside]
+    centred = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+    atom_slopes = result.per_atom[:, inside] @ centred
+    block_slopes = result.blocks[:, inside] @ centred
+    block_slopes = block_slopes[np.isfinite(block_slopes)]
+    slope = float(atom_slopes.mean())
+    error, n_samples, method = 0.0, 1, 'none: a single atom and a single stretch'
+    if atom_slopes.size > 1:
+        error = float(atom_slopes.std(ddof=1) / math.sqrt(atom_slopes.size))
+        n_samples, method = int(atom_slopes.size), 'spread over atoms'
+    if block_slopes.size > 1:
+        block_error = float(block_slopes.std(ddof=1) / math.sqrt(block_slopes.size))
+        if block_error > 2 * error:
+            error, n_samples, method = block_error, int(block_slopes.size), 'stretches of the run'
+
+    msd = result.msd[inside]
+    end = float(msd[-1])
+    warnings = []
+    exponent, exponent_error = math.nan, math.nan
+    if (msd > 0).all():
+        line = linear_fit(np.log(x), np.log(msd))
+        exponent, exponent_error = line.slope, line.slope_error
+        if abs(exponent - 1) > exponent_tolerance:
+            regime = 'ballistic or still accelerating' if exponent > 1 else 'caged or subdiffusive'
+            warnings.append(
+                f'{result.species} is not diffusive between {x[0]:g} and {x[-1]:g} ps: MSD grows with the power '
+                f'{exponent:.2f} of time ({regime})'
+            )
+    if end < hop_length**2:
+        needed = (hop_length**2 - end) / slope + x[-1] if slope > 0 else math.inf
+        advice = (
+            f'at this rate the window must reach {needed:.3g} ps and the run {needed / DEFAULT_WINDOW[1]:.3g} ps'
+            if math.isfinite(needed) else 'no diffusion is visible in this run'
+        )  # fmt: skip
+        warnings.append(
+            f'the run is too short for {result.species}: its MSD reaches {end:.3g} Å² in the window, less than one '
+            f'jump of {hop_length:g} Å squared; {advice}'
+        )
+    if slope <= 2 * error:
+        warnings.append(f'the diffusivity of {result.species} is not distinguished from zero')
+    if x[-1] > 0.5 * duration:
+        warnings.append('the window passes half of the trajectory, where few independent time origins are left')
+    return Diffusion(
+        species=result.species, diffusivity=slope / 6 * CM2_PER_S,
+        diffusivity_error=error / 6 * CM2_PER_S if error > 0 else math.nan,
+        intercept=float(msd.mean() - slope * x.mean()), window_ps=(float(x[0]), float(x[-1])), exponent=exponent,
+        exponent_error=exponent_error, msd_at_end=end, n_atoms=int(atom_slopes.size), n_samples=n_samples,
+        n_frames=result.n_frames, error_method=method, warnings=tuple(warnings),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Conductivity:
+    """Nernst–Einstein conductivity of one species.
+
+    Attributes
+    ----------
+    species : str
+        Element.
+    charge : float
+        Charge number z.
+    conductivity, conductivity_error : float
+        mS/cm.
+    temperature : float
+        K.
+    volume : float
+        Å³.
+    n_ions : int
+        Ions in that volume.
+    """
+
+    species: str
+    charge: float
+    conductivity: float
+    conductivity_error: float
+    temperature: float
+    volume: float
+    n_ions: int
+
+
+def nernst_einstein(
+    diffusion: Diffusion,
+    charge: float,
+    *,
+    n_ions: int,
+    volume: float,
+    temperature: float,
+    temperature_error: float = 0.0,
+    volume_error: float = 0.0,
+) -> Conductivity:
+    r"""Return the conductivity of independently moving ions.
+
+    .. math:: \sigma = \frac{N z^2 e^2}{V k_\mathrm{B} T} D
+
+    (yang2024, eq. 4 with eq. 1; you2025, Methods); correlations between ions are left out.
+
+    Parameters
+    ----------
+    diffusion : Diffusion
+        Self-diffusion coefficient of the ions.
+    charge : float
+        Charge number z, the formal oxidation state.
+    n_ions : int
+        Ions in ``volume``.
+    volume, volume_error : float
+        Å³.
+    temperature, temperature_error : float
+        K.
+
+    Raises
+    ------
+    ValueError
+        If volume, temperature or number of ions are not positive.
+    """
+    if volume <= 0 or temperature <= 0 or n_ions <= 0:
+        raise ValueError(f'volume, temperature and ions must be positive: {volume} Å³, {temperature} K, {n_ions}')
+    factor = n_ions * (charge * constants.e) ** 2 / (volume * 1e-30 * constants.k * temperature)  # S s / m³
+    siemens_per_metre = factor * diffusion.diffusivity * 1e-4
+    value = siemens_per_metre * 10.0  # 1 S/m = 10 mS/cm
+    per_diffusivity = factor * 1e-3
+    error = math.sqrt(
+        (per_diffusivity * diffusion.diffusivity_error) ** 2
+        + (value * temperature_error / temperature) ** 2
+        + (value * volume_error / volume) ** 2
+    )
+    return Conductivity(diffusion.species, float(charge), value, error, temperature, volume, n_ions)
