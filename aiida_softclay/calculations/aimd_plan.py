@@ -322,7 +322,7 @@ class AimdPlan(BaseModel):
         if begin is not None and end is not None:
             tags |= {'tebeg': round(begin, 6), 'teend': round(end, 6)}
         if segment.ensemble == 'nve':
-            tags |= {'mdalgo': 2, 'smass': -3.0}
+            tags |= {'mdalgo': 1, 'andersen_prob': 0.0}
         elif segment.ensemble == 'nvt':
             tags |= {'mdalgo': 2, 'smass': segment.thermostat_mass or 0.0}
         else:

@@ -6,14 +6,20 @@ its sites; :func:`vasp_order` is that order, and everything read back is returne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ase.units import _amu, _k
 
 Array = npt.NDArray[np.float64]
+
+
+#: (1 m/s in Å/fs)
+A_FS_PER_M_S = 1e-5
 
 
 class PoscarError(ValueError):
@@ -54,6 +60,7 @@ class Poscar:
     velocities : ndarray, shape (n_atoms, 3), Å/fs, or None
     lattice_velocities : ndarray, shape (3, 3), as in the file, or None
     comment : str
+        First line; the VASP-compatible driver keeps the state of thermostat and barostat in it, after a ``|``.
     """
 
     cell: Array
@@ -62,6 +69,12 @@ class Poscar:
     velocities: Array | None
     lattice_velocities: Array | None
     comment: str = ''
+
+    @property
+    def state(self) -> str:
+        """What follows the first ``|`` of the comment line, if it is nothing but names, numbers and signs."""
+        state = self.comment.partition('|')[2].strip()
+        return state if re.fullmatch(r'[\w=,.+\- ]*', state) else ''
 
 
 def poscar_text(
@@ -74,6 +87,7 @@ def poscar_text(
     lattice_velocities: npt.ArrayLike | None = None,
     movable: Sequence[Sequence[Any]] | None = None,
     comment: str = '',
+    state: str = '',
 ) -> str:
     """Return a POSCAR, atoms given in the order of the sites and written in that of :func:`vasp_order`.
 
@@ -94,7 +108,9 @@ def poscar_text(
     movable : sequence, shape (n_sites, 3), optional
         Whether a site may move along each axis (selective dynamics).
     comment : str
-        First line, cut to 40 characters.
+        First line, cut to 36 characters.
+    state : str
+        State of thermostat and barostat as :attr:`Poscar.state` gave it; VASP cuts the line before it.
 
     Returns
     -------
@@ -106,7 +122,8 @@ def poscar_text(
     order = vasp_order(names)
     symbol_of = dict(zip(names, symbols, strict=True))
     groups = grouped_kinds(names)
-    lines = [comment.splitlines()[0][:40] if comment.strip() else 'structure', '1.0', *_rows(cell)]
+    title = comment.splitlines()[0].replace('|', ' ')[:36].strip() if comment.strip() else 'structure'
+    lines = [f'{title} | {state}' if state else title, '1.0', *_rows(cell)]
     lines.append(' '.join(symbol_of[name] for name, _ in groups))
     lines.append(' '.join(str(count) for _, count in groups))
     scaled = np.asarray(positions, dtype=float)[order] @ np.linalg.inv(cell)
@@ -188,3 +205,27 @@ def _table(lines: list[str], start: int, count: int) -> Array:
     if not np.isfinite(table).all():
         raise ValueError('a number is not finite')
     return table
+
+
+def thermal_velocities(masses: npt.ArrayLike, temperature: float, seed: int) -> Array:
+    """Return Maxwell–Boltzmann velocities with the centre of mass at rest and exactly the temperature asked for.
+
+    Parameters
+    ----------
+    masses : array_like, shape (n_atoms,), amu
+    temperature : float
+        Kelvin; the kinetic energy is ``(3N - 3) k_B T / 2``.
+    seed : int
+        Seed of the random numbers.
+
+    Returns
+    -------
+    ndarray, shape (n_atoms, 3), Å/fs
+    """
+    mass = np.asarray(masses, dtype=float)[:, None] * _amu
+    speed = np.sqrt(_k * temperature / mass) * np.random.default_rng(seed).standard_normal((len(mass), 3))
+    if len(mass) == 1:
+        return np.asarray(speed * A_FS_PER_M_S, dtype=np.float64)
+    speed -= (mass * speed).sum(axis=0) / mass.sum()
+    found = float((mass * speed**2).sum()) / ((3 * len(mass) - 3) * _k)
+    return np.asarray(speed * np.sqrt(temperature / found) * A_FS_PER_M_S, dtype=np.float64)

@@ -12,6 +12,8 @@ from aiida.orm.nodes.data.base import to_aiida_type
 from aiida_vasp.calcs.vasp import VaspCalculation
 from aiida_vasp.parsers.content_parsers.potcar import MultiPotcarIo
 
+from aiida_softclay.data.frames import FramesData
+
 from .vasp_inputs import grouped_kinds, poscar_text
 
 SAMPLING_KEYS = {
@@ -98,6 +100,8 @@ def _validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
         return None
     if not isinstance(structure, orm.StructureData):
         return 'MD needs a StructureData, whose sites fix the order of the atoms'
+    if np.linalg.det(structure.cell) <= 0:
+        return 'the lattice vectors are left-handed or linearly dependent: exchange two of them'
     if any(kind.is_alloy or kind.has_vacancies for kind in structure.kinds):
         return 'the structure has partially occupied sites: VASP needs one whole atom on each'
     problem = potentials_problem(structure, inputs.get('potential') or {})
@@ -126,7 +130,8 @@ class VaspMdCalculation(VaspCalculation):
         spec.input(
             'velocities', valid_type=orm.ArrayData, required=False,
             help='Array `velocities`, shape (n_sites, 3), Å/fs, Cartesian, in the order of the sites; optionally '
-            '`lattice_velocities`, shape (3, 3), as in CONTCAR. Without it the program draws them at TEBEG.',
+            '`lattice_velocities`, shape (3, 3), as in CONTCAR, and the attribute `thermostat_state`. '
+            'Without it the program draws them at TEBEG.',
         )  # fmt: skip
         spec.input(
             'sampling', valid_type=orm.Dict, required=False, serializer=to_aiida_type,
@@ -146,7 +151,7 @@ class VaspMdCalculation(VaspCalculation):
         for name in list(spec.outputs):
             if name not in ('remote_folder', 'remote_stash', 'retrieved', 'structure'):
                 del spec.outputs[name]
-        spec.output('frames', valid_type=orm.Data, help='Labelled frames at the stride of `sampling`.')
+        spec.output('frames', valid_type=FramesData, help='Labelled frames at the stride of `sampling`.')
         spec.output('structure', valid_type=orm.StructureData, help='Structure after the last step.')
         spec.output(
             'velocities', valid_type=orm.ArrayData,
@@ -209,6 +214,7 @@ class VaspMdCalculation(VaspCalculation):
             lattice_velocities=lattice_velocities,
             movable=None if dynamics is None else dynamics.get_dict().get('positions_dof'),
             comment=structure.get_formula(),
+            state='' if velocities is None else velocities.base.attributes.get('thermostat_state', ''),
         )  # fmt: skip
         Path(dst).write_text(text, encoding='utf-8')
 

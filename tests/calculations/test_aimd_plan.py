@@ -126,7 +126,7 @@ def test_incar_of_each_ensemble():
     assert (hold['mdalgo'], hold['isif'], hold['pstress']) == (3, 3, 5.0)
     assert hold['langevin_gamma'] == [10.0, 10.0]
     assert hold['tebeg'] == hold['teend'] == 1500
-    assert (free['mdalgo'], free['smass']) == (2, -3.0)
+    assert (free['mdalgo'], free['andersen_prob']) == (1, 0.0)
     assert 'tebeg' not in free
     for tags in (heat, hold, free):
         assert tags['ibrion'] == 0
