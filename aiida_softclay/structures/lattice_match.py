@@ -1,0 +1,207 @@
+"""Common in-plane cells for two crystal surfaces, with the strain each must bear."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+
+#: Unimodular changes of basis that are tried on reduced plane cells: all with entries of at most one.
+_BASES = np.array(
+    [m for m in itertools.product((-1, 0, 1), repeat=4) if m[0] * m[3] - m[1] * m[2] == 1], dtype=int
+).reshape(-1, 2, 2)
+
+
+@dataclass(frozen=True)
+class PlaneMatch:
+    """Two plane supercells brought to one common cell.
+
+    Attributes
+    ----------
+    matrices : tuple of ndarray, shape (2, 2), int
+        Supercell of each surface, rows are new vectors.
+    cell : ndarray, shape (2, 2), Å
+        The common cell, rows are its vectors, the first along x.
+    stretches : tuple of (float, float)
+        Principal stretches of each surface (1 = unstrained).
+    """
+
+    matrices: tuple[np.ndarray, np.ndarray]
+    cell: np.ndarray
+    stretches: tuple[tuple[float, float], tuple[float, float]]
+
+    @property
+    def strain(self) -> float:
+        """Largest principal strain of either surface, as a fraction."""
+        return max(abs(value - 1) for pair in self.stretches for value in pair)
+
+    @property
+    def area(self) -> float:
+        """Area of the common cell, Å²."""
+        return abs(float(np.linalg.det(self.cell)))
+
+    @property
+    def heights(self) -> np.ndarray:
+        """Distances between opposite edges of the common cell, shape (2,), Å."""
+        return self.area / np.linalg.norm(self.cell, axis=1)[::-1]
+
+
+def plane_supercells(cell: np.ndarray, max_area: float) -> np.ndarray:
+    """Return all distinct plane supercells up to an area, in reduced bases.
+
+    Parameters
+    ----------
+    cell : ndarray, shape (2, 2), Å
+    max_area : float
+        In Å².
+
+    Returns
+    -------
+    ndarray, shape (m, 2, 2), int
+    """
+    area = abs(np.linalg.det(cell))
+    forms = [
+        [[a, 0], [b, n // a]]
+        for n in range(1, int(max_area / area + 1e-9) + 1)
+        for a in range(1, n + 1)
+        if n % a == 0
+        for b in range(a)
+    ]
+    matrices = np.array(forms, dtype=int).reshape(-1, 2, 2)
+    for _ in range(60):
+        changed = False
+        for i, j in ((0, 1), (1, 0)):
+            vectors = matrices @ cell
+            dot = (vectors[:, 0] * vectors[:, 1]).sum(axis=1)
+            norm = (vectors[:, i] ** 2).sum(axis=1)
+            steps = np.trunc(dot / norm + np.sign(dot) * (0.5 - 1e-9)).astype(int)
+            changed = changed or bool(steps.any())
+            matrices[:, j] -= steps[:, None] * matrices[:, i]
+        if not changed:
+            break
+    flipped = np.linalg.det(matrices @ cell) < 0
+    matrices[flipped, 1] *= -1
+    return matrices
+
+
+def match_planes(
+    first: np.ndarray, second: np.ndarray, *, min_length: float, max_area: float, max_strain: float
+) -> list[PlaneMatch]:
+    """Return common cells of two plane lattices, best first.
+
+    Both surfaces are strained by the square root of the stretch that separates them, so that each bears half.
+
+    Parameters
+    ----------
+    first, second : ndarray, shape (2, 2), Å
+        Plane lattices, rows are vectors.
+    min_length : float
+        Smallest distance between opposite edges of the common cell, Å.
+    max_area : float
+        Largest area of the common cell, Å².
+    max_strain : float
+        Largest principal strain of either surface.
+
+    Returns
+    -------
+    list of PlaneMatch
+        For each pair of areas the match with the least strain, ordered by strain; empty if there is none.
+    """
+    room = (1 + max_strain) ** 2
+    left = plane_supercells(first, max_area * room)
+    right = plane_supercells(second, max_area * room)
+    right = (_BASES[:, None] @ right[None]).reshape(-1, 2, 2)
+    left_sizes = np.rint(np.linalg.det(left)).astype(int)
+    right_sizes = np.rint(np.linalg.det(right)).astype(int)
+    left_area, right_area = abs(np.linalg.det(first)), abs(np.linalg.det(second))
+    matches = []
+    for n_left, n_right in itertools.product(np.unique(left_sizes), np.unique(right_sizes)):
+        ratio = (n_right * right_area) / (n_left * left_area)
+        if not room**-2 < ratio < room**2:
+            continue
+        lefts, rights = left[left_sizes == n_left], right[right_sizes == n_right]
+        # Row vectors: right = left @ gradient; the singular values are the stretches from one to the other.
+        gradient = np.einsum('aij,bjk->abik', np.linalg.inv(lefts @ first), rights @ second)
+        rotation, stretch, _ = np.linalg.svd(gradient)
+        half = np.sqrt(stretch)
+        strain = np.maximum(np.abs(half - 1), np.abs(1 / half - 1)).max(axis=-1)
+        common = np.einsum('aij,abjk,abk,ablk->abil', lefts @ first, rotation, half, rotation)
+        area = np.abs(np.linalg.det(common))
+        lowest = area / np.linalg.norm(common, axis=-1).max(axis=-1)
+        usable = (strain <= max_strain) & (lowest >= min_length - 1e-9) & (area <= max_area + 1e-9)
+        if not usable.any():
+            continue
+        i, j = np.unravel_index(int(np.argmin(np.where(usable, np.round(strain, 9), np.inf))), strain.shape)
+        cell = common[i, j]
+        angle = np.arctan2(cell[0, 1], cell[0, 0])
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        low, high = sorted(float(value) for value in half[i, j])
+        # Plane vectors come out right-handed, so the second has a positive y.
+        matches.append(PlaneMatch((lefts[i], rights[j]), cell @ turn, ((low, high), (1 / high, 1 / low))))
+    return sorted(matches, key=lambda match: (round(match.strain, 9), match.area))
+
+
+def plane_primitive(atoms: Atoms, tolerance: float = 1e-3) -> Atoms:
+    """Return the crystal with the smallest cell that keeps its third lattice vector's planes.
+
+    Conventional cells that are centred in the (001) plane (rock salt) repeat there with shorter vectors, which gives
+    a lattice match more choice.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        Periodic crystal, a along x, b in the xy plane.
+    tolerance : float
+        In fractional coordinates.
+
+    Returns
+    -------
+    ase.Atoms
+        Same crystal; first two vectors in the xy plane, third unchanged.
+    """
+    fractional = atoms.get_scaled_positions() % 1.0
+    numbers = atoms.get_atomic_numbers()
+    rarest = min(set(numbers.tolist()), key=lambda number: int((numbers == number).sum()))
+    members = fractional[numbers == rarest]
+    shifts = [np.zeros(3)]
+    for candidate in members[1:] - members[0]:
+        wrapped = candidate - np.rint(candidate)
+        if abs(wrapped[2]) > tolerance:
+            continue
+        difference = (fractional + wrapped)[:, None] - fractional[None]
+        difference -= np.rint(difference)
+        same = (np.abs(difference).max(axis=2) < tolerance) & (numbers[:, None] == numbers[None])
+        if same.any(axis=1).all():
+            shifts.append(wrapped)
+    if len(shifts) == 1:
+        return atoms.copy()
+    points = [np.array([x, y, 0.0]) + s for s in shifts for x in (-1, 0, 1) for y in (-1, 0, 1)]
+    vectors = [point @ atoms.cell[:] for point in points]
+    area = float(np.linalg.norm(np.cross(atoms.cell[0], atoms.cell[1]))) / len(shifts)
+    pairs = [
+        (u, v)
+        for u, v in itertools.permutations(vectors, 2)
+        if abs(np.cross(u, v)[2] - area) < 1e-4 * area and np.linalg.norm(u) > 0
+    ]
+    u, v = min(pairs, key=lambda pair: round(float(np.linalg.norm(pair[0]) + np.linalg.norm(pair[1])), 6))
+    cell = np.array([u, v, atoms.cell[2]])
+    inside = atoms.get_positions() @ np.linalg.inv(cell)
+    inside -= np.floor(inside + tolerance)
+    chosen: list[int] = []
+    for index in range(len(atoms)):
+        separate = True
+        for other in chosen:
+            delta = inside[index] - inside[other]
+            delta -= np.rint(delta)
+            if numbers[index] == numbers[other] and np.abs(delta).max() < 10 * tolerance:
+                separate = False
+                break
+        if separate:
+            chosen.append(index)
+    angle = np.arctan2(cell[0, 1], cell[0, 0])
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    reduced = Atoms(numbers=numbers[chosen], cell=cell @ turn, scaled_positions=inside[chosen], pbc=True)
+    reduced.info = dict(atoms.info)
+    return reduced
