@@ -1,0 +1,354 @@
+"""CalcJob that runs a plan of molecular dynamics stages with LAMMPS, in one process that stops itself in time."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import PurePosixPath
+
+import numpy as np
+from aiida import orm
+from aiida.common import CalcInfo, CodeInfo, InputValidationError
+from aiida.plugins import CalculationFactory, DataFactory
+
+from aiida_softclay.calculations.lammps_potential import check_elements, parse_classical
+from aiida_softclay.calculations.lammps_script import (
+    DATA_FILE,
+    DUMP_SUFFIX,
+    FINAL_FILE,
+    LOG_FILE,
+    RESUME_FILE,
+    Resume,
+    write_script,
+)
+from aiida_softclay.calculations.lammps_system import data_file, elements_in_order, lammps_cell
+from aiida_softclay.calculations.md_plan import MdPlan, PlanError
+
+LammpsRawCalculation = CalculationFactory('lammps.raw')
+PotentialData = DataFactory('softclay.potential')
+MdTrajectoryData = DataFactory('softclay.trajectory')
+
+THREAD_VARIABLES = (
+    'OMP_NUM_THREADS',
+    'TF_NUM_INTRAOP_THREADS',
+    'DP_INTRA_OP_PARALLELISM_THREADS',
+)
+
+
+def structure_symbols(structure: orm.StructureData) -> list[str]:
+    """Return the element of each site, in order.
+
+    Raises
+    ------
+    ValueError
+        If a kind is an alloy or has vacancies.
+    """
+    symbol_of = {}
+    for kind in structure.kinds:
+        if kind.is_alloy or kind.has_vacancies:
+            raise ValueError(
+                f'kind {kind.name} of the structure is an alloy or has vacancies: every site needs one element'
+            )
+        symbol_of[kind.name] = kind.symbol
+    return [symbol_of[site.kind_name] for site in structure.sites]
+
+
+def validate_plan(value, _):
+    """Return what is wrong with the plan."""
+    try:
+        MdPlan.from_dict(value.get_dict())
+    except PlanError as exception:
+        return str(exception)
+    return None
+
+
+def validate_structure(value, _):
+    """Return what is wrong with the structure."""
+    try:
+        structure_symbols(value)
+        if not all(value.pbc):
+            raise ValueError('the structure is not periodic in all directions: set its pbc and give it a full cell')
+        lammps_cell(np.array(value.cell))
+    except ValueError as exception:
+        return str(exception)
+    return None
+
+
+def validate_physics(value, _):
+    """Return what is wrong with the combination of structure, potential, velocities and resume point."""
+    needed = ('structure', 'plan')
+    if any(name not in value for name in needed):
+        return None
+    classical = value.get('classical') or {}
+    if ('potential' in value) == ('pair_lines' in classical):
+        return 'give either a potential (a model file) or classical.pair_lines, and not both'
+    try:
+        symbols = structure_symbols(value['structure'])
+        _interaction(value, elements_in_order(symbols))
+        plan = MdPlan.from_dict(value['plan'].get_dict())
+        if 'velocities' in value:
+            _velocities(value['velocities'], len(symbols))
+        elif 'resume' not in value and plan.needs_velocities(0) and plan.initial_temperature(0) is None:
+            return (
+                f'the first stage ({plan.stage_names[0]}, nve) has no velocities to start from: '
+                'give the input velocities, or its temperature_K to draw them at'
+            )
+        for index, stage in enumerate(plan.stages):
+            if index and plan.needs_velocities(index) and plan.initial_temperature(index) is None:
+                return f'stage {stage.name} follows a minimisation and has no temperature_K to draw velocities at'
+        if 'resume' in value:
+            resume_point(value['resume'].get_dict(), plan)
+            if 'parent_folder' not in value:
+                return 'resume needs parent_folder, the folder of the job that is continued'
+    except (ValueError, KeyError) as exception:
+        return str(exception)
+    return None
+
+
+def resume_point(data: dict, plan: MdPlan) -> tuple[Resume, str]:
+    """Return the point to resume from, and the name of the restart file in the parent folder.
+
+    Raises
+    ------
+    ValueError
+        If it does not fit the plan.
+    """
+    try:
+        name, step, within, file = data['stage'], int(data['step']), bool(data['within']), data['file']
+    except (KeyError, TypeError, ValueError):
+        raise ValueError('resume needs stage, step, within and file, as given in statistics.restart') from None
+    if name not in plan.stage_names:
+        raise ValueError(f'resume names stage {name!r}, which the plan does not have')
+    known = {f'{stage}.{which}.restart' for stage in plan.stage_names for which in ('a', 'b', 'stop', 'end')}
+    if file not in known:
+        raise ValueError(f'resume names the file {file!r}, which no run of this plan writes')
+    return Resume(name, step, within), file
+
+
+def _velocities(node: orm.ArrayData, n_atoms: int) -> np.ndarray:
+    if 'velocities' not in node.get_arraynames():
+        raise ValueError('the velocities node has no array named velocities')
+    velocities = node.get_array('velocities')
+    if velocities.shape != (n_atoms, 3) or not np.isfinite(velocities).all():
+        raise ValueError(f'the velocities must be finite numbers of shape ({n_atoms}, 3), in Å/ps')
+    return velocities
+
+
+def _interaction(inputs, structure_elements: list[str]) -> tuple[list[str], list[str], dict[str, float]]:
+    """Return script lines, elements in the order of the atom types, and charges.
+
+    Raises
+    ------
+    ValueError
+        If the potential does not fit the structure.
+    """
+    if 'potential' in inputs:
+        type_map = list(inputs['potential'].type_map)
+        check_elements(structure_elements, type_map, 'the potential')
+        lines = [f'pair_style deepmd {model_filename(inputs["potential"])}', f'pair_coeff * * {" ".join(type_map)}']
+        return lines, type_map, {}
+    classical = inputs['classical']
+    node = classical['pair_lines']
+    data = node.get_list() if isinstance(node, orm.List) else node.get_dict()
+    names = [file.filename for file in (classical.get('files') or {}).values()]
+    potential = parse_classical(data, structure_elements, names)
+    return list(potential.lines), list(potential.elements), dict(potential.charges)
+
+
+def model_filename(potential: orm.SinglefileData) -> str:
+    """Return the name of the model in the run: constant, but with its extension, by which DeePMD finds its backend."""
+    return 'model' + PurePosixPath(potential.filename).suffix
+
+
+class LammpsMdCalculation(LammpsRawCalculation):
+    """Molecular dynamics from a typed plan: script and data file are written here, and nothing else is run."""
+
+    @classmethod
+    def define(cls, spec):
+        """Define inputs, outputs and exit codes."""
+        super().define(spec)
+        for name in ('script', 'files', 'filenames'):
+            del spec.inputs[name]
+        del spec.outputs['results']
+        options = spec.inputs['metadata']['options']
+        options['parser_name'].default = 'softclay.lammps'
+        options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+        options['max_wallclock_seconds'].default = 86400
+
+        spec.input(
+            'structure',
+            valid_type=orm.StructureData,
+            validator=validate_structure,
+            help='Initial structure, periodic, in any orientation; atoms keep their order.',
+        )
+        spec.input(
+            'plan',
+            valid_type=orm.Dict,
+            serializer=orm.to_aiida_type,
+            validator=validate_plan,
+            help='Stages and time step, see aiida_softclay.calculations.md_plan.MdPlan.',
+        )
+        spec.input('potential', valid_type=PotentialData, required=False, help='DeePMD model file.')
+        spec.input_namespace('classical', required=False, help='Classical potential instead of a model file.')
+        spec.input(
+            'classical.pair_lines',
+            valid_type=(orm.Dict, orm.List),
+            required=False,
+            serializer=orm.to_aiida_type,
+            help='Lines pair_style, pair_coeff, …; or a dictionary with elements, lines and charges (e).',
+        )
+        spec.input_namespace(
+            'classical.files',
+            valid_type=orm.SinglefileData,
+            required=False,
+            dynamic=True,
+            help='Files that the lines name, copied under their own names.',
+        )
+        spec.input(
+            'velocities',
+            valid_type=orm.ArrayData,
+            required=False,
+            help='Array `velocities` (n_atoms, 3) in Å/ps, in the order and orientation of the structure.',
+        )
+        spec.input(
+            'parent_folder', valid_type=orm.RemoteData, required=False, help='Folder of the job that is continued.'
+        )
+        spec.input(
+            'resume',
+            valid_type=orm.Dict,
+            required=False,
+            serializer=orm.to_aiida_type,
+            help='Where to go on: the value of statistics.restart of the job that is continued.',
+        )
+        spec.inputs.validator = validate_physics
+
+        spec.output(
+            'statistics',
+            valid_type=orm.Dict,
+            required=False,
+            help='Steps of each stage, how the run ended, speed, versions, threads, point to resume from.',
+        )
+        spec.output(
+            'structure',
+            valid_type=orm.StructureData,
+            required=False,
+            help='Last structure, in the orientation of LAMMPS (a along x, b in xy), atoms in input order.',
+        )
+        spec.output(
+            'velocities',
+            valid_type=orm.ArrayData,
+            required=False,
+            help='Last velocities, array `velocities` (n_atoms, 3) in Å/ps, in the orientation of `structure`.',
+        )
+        spec.output_namespace(
+            'thermo',
+            valid_type=orm.ArrayData,
+            dynamic=True,
+            required=False,
+            help='Time series of each stage; the units are in the attribute `units`.',
+        )
+        spec.output_namespace(
+            'trajectories', valid_type=MdTrajectoryData, dynamic=True, required=False, help='Trajectory of each stage.'
+        )
+
+        spec.exit_code(310, 'ERROR_NO_LOG', message='LAMMPS wrote no log, it did not start: {error}')
+        spec.exit_code(311, 'ERROR_NO_STAGE', message='the log ends before the first stage began: {error}')
+        spec.exit_code(
+            312, 'ERROR_INCOMPLETE_OUTPUT', message='the run completed, but its output is not whole: {error}'
+        )
+        spec.exit_code(320, 'ERROR_LAMMPS', message='LAMMPS stopped with an error: {error}')
+        spec.exit_code(
+            321,
+            'ERROR_PAIR_STYLE_UNKNOWN',
+            message='this LAMMPS lacks the pair style: {error}. For a DeePMD model use an lmp built with the '
+            'DeePMD plugin, or set LAMMPS_PLUGIN_PATH in the prepend text of the code',
+        )
+        spec.exit_code(
+            322,
+            'ERROR_MODEL_REFUSED',
+            message='the model does not fit the structure, the plugin or its elements: {error}',
+        )
+        spec.exit_code(
+            400,
+            'ERROR_OUT_OF_WALLTIME',
+            message='the run stopped itself before the time limit, in stage {stage} at step {step}',
+        )
+        spec.exit_code(
+            401,
+            'ERROR_INTERRUPTED',
+            message='the run was killed in stage {stage} after step {step}; it can go on from {restart}',
+        )
+        spec.exit_code(
+            402, 'ERROR_DISK_FULL', message='the disk of the computer is full: {error}. Free space and restart'
+        )
+        spec.exit_code(
+            501,
+            'ERROR_LOST_ATOMS',
+            message='atoms were lost in stage {stage} after step {step}: {error}. The structure or the '
+            'potential is unphysical there; shorten the time step or minimise first',
+        )
+        spec.exit_code(
+            502,
+            'ERROR_NOT_FINITE',
+            message='energies or positions are not finite in stage {stage} after step {step}: {error}. '
+            'The structure or the potential is unphysical there',
+        )
+
+    def prepare_for_submission(self, folder):
+        """Write data file, script and potential."""
+        inputs = self.inputs
+        plan = MdPlan.from_dict(inputs.plan.get_dict())
+        structure = inputs.structure
+        options = inputs.metadata.options
+        symbols = structure_symbols(structure)
+        try:
+            lines, elements, charges = _interaction(inputs, elements_in_order(symbols))
+        except ValueError as exception:
+            raise InputValidationError(str(exception)) from exception
+
+        resume, restart_file = None, None
+        if 'resume' in inputs:
+            resume, restart_file = resume_point(inputs.resume.get_dict(), plan)
+        system = lammps_cell(np.array(structure.cell))
+        velocities = None
+        if 'velocities' in inputs:
+            velocities = _velocities(inputs.velocities, len(symbols)) @ system.rotation
+        if resume is None:
+            positions = np.array([site.position for site in structure.sites]) @ system.rotation
+            text = data_file(symbols, positions, system.cell, elements, charges, velocities)
+            with folder.open(DATA_FILE, 'w', encoding='utf-8') as handle:
+                handle.write(text)
+        script = write_script(plan, lines, velocities is not None, resume, options.get('max_wallclock_seconds'))
+        with folder.open(options.input_filename, 'w', encoding='utf-8') as handle:
+            handle.write(script)
+
+        copied = {}
+        if 'potential' in inputs:
+            copied[model_filename(inputs.potential)] = inputs.potential
+        for node in (inputs.get('classical', {}).get('files') or {}).values():
+            copied[node.filename] = node
+        for filename, node in copied.items():
+            with folder.open(filename, 'wb') as target, node.open(mode='rb') as source:
+                shutil.copyfileobj(source, target)
+
+        codeinfo = CodeInfo()
+        # Without `-screen none` every line of the log would be stored a second time.
+        codeinfo.cmdline_params = ['-in', options.input_filename, '-log', LOG_FILE, '-screen', 'none']
+        codeinfo.code_uuid = inputs.code.uuid
+        codeinfo.stdout_name = options.output_filename
+
+        calcinfo = CalcInfo()
+        calcinfo.codes_info = [codeinfo]
+        # The files are nodes already, and the data file follows from the structure.
+        calcinfo.provenance_exclude_list = [*copied, DATA_FILE]
+        calcinfo.retrieve_list = [options.output_filename, LOG_FILE]
+        calcinfo.retrieve_temporary_list = [f'*{DUMP_SUFFIX}', FINAL_FILE, '*.restart']
+        if 'settings' in inputs:
+            calcinfo.retrieve_list += inputs.settings.get_dict().get('additional_retrieve_list', [])
+        if restart_file is not None:
+            parent = inputs.parent_folder
+            source = str(PurePosixPath(parent.get_remote_path()) / restart_file)
+            calcinfo.remote_copy_list = [(parent.computer.uuid, source, RESUME_FILE)]
+        threads = options.resources.get('num_cores_per_mpiproc')
+        if threads:
+            calcinfo.prepend_text = '\n'.join(f'export {name}={int(threads)}' for name in THREAD_VARIABLES)
+        return calcinfo

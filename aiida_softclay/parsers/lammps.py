@@ -1,0 +1,231 @@
+"""Parser of molecular dynamics runs: outputs for whatever is whole, and an exit code for each way a run ends."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.parsers import Parser
+
+from aiida_softclay.calculations.lammps import resume_point, structure_symbols
+from aiida_softclay.calculations.lammps_script import FINAL_FILE, LOG_FILE
+from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.data.trajectory import MdTrajectoryData
+from aiida_softclay.parsers.lammps_files import FinalState, read_final_dump
+from aiida_softclay.parsers.lammps_log import DISK_FULL, RunLog, read_log
+from aiida_softclay.parsers.lammps_results import (
+    THERMO_UNITS,
+    convert_dump,
+    deepmd_version,
+    find_restart,
+    stage_statistics,
+    thermo_arrays,
+)
+
+LARGEST_STDERR = 20_000
+LOST_ATOMS = re.compile(r'Lost atoms|Atom count is inconsistent|atoms? (?:has )?moved out of', re.IGNORECASE)
+NOT_FINITE = re.compile(r'Non-numeric|not a number|\bnan\b', re.IGNORECASE)
+UNKNOWN_STYLE = re.compile(r'Unrecognized pair style|Unknown pair style', re.IGNORECASE)
+DEEPMD_REFUSED = re.compile(r'DeePMD-kit Error|deepmd.*(?:not found|type_map|Element)|INVALID_ARGUMENT', re.IGNORECASE)
+
+
+class LammpsMdParser(Parser):
+    """Parse the log, the dumps and the final state of a run, whole or not."""
+
+    def parse(self, **kwargs: Any) -> Any:
+        """Create the outputs and return the exit code."""
+        temporary = Path(kwargs['retrieved_temporary_folder'])
+        self.plan = MdPlan.from_dict(self.node.inputs.plan.get_dict())
+        self.symbols = structure_symbols(self.node.inputs.structure)
+        self.resumed = None
+        if 'resume' in self.node.inputs:
+            self.resumed, _ = resume_point(self.node.inputs.resume.get_dict(), self.plan)
+        stdout = self._text(self.node.get_option('output_filename'))
+        stderr = self._stderr()
+
+        log = self._read_log()
+        if log is None:
+            return self.exit_codes.ERROR_NO_LOG.format(error=_last_line(stderr) or 'and nothing was printed')
+        engine = {'program': 'LAMMPS', 'version': log.version, **self._potential_record()}
+        if deepmd := deepmd_version(stdout):
+            engine['deepmd'] = deepmd
+        last_frames, all_finite = self._stage_outputs(log, temporary, engine)
+        final = None
+        if log.completed or log.interrupted:
+            final = self._final_outputs(temporary)
+        restart = None if log.completed else find_restart(self.plan, log, temporary, last_frames, self.resumed)
+        exit_code, reason = self._exit_code(log, stdout, stderr, restart, all_finite, final)
+        self._statistics(log, engine, reason, restart)
+        return exit_code
+
+    def _text(self, name: str) -> str:
+        if name not in self.retrieved.base.repository.list_object_names():
+            return ''
+        return self.retrieved.base.repository.get_object_content(name, mode='rb').decode('utf-8', errors='replace')
+
+    def _stderr(self) -> str:
+        return (self.node.get_scheduler_stderr() or '')[-LARGEST_STDERR:]
+
+    def _read_log(self) -> RunLog | None:
+        if LOG_FILE not in self.retrieved.base.repository.list_object_names():
+            return None
+        with self.retrieved.base.repository.open(LOG_FILE, 'rb') as handle:
+            return read_log(line.decode('utf-8', errors='replace') for line in handle)
+
+    def _potential_record(self) -> dict[str, Any]:
+        if 'potential' in self.node.inputs:
+            potential = self.node.inputs.potential
+            return {'potential': f'DeePMD {potential.filename}', 'potential_uuid': potential.uuid}
+        return {'potential': 'classical', 'potential_uuid': self.node.inputs.classical.pair_lines.uuid}
+
+    def _stage_outputs(
+        self, log: RunLog, temporary: Path, engine: dict[str, Any]
+    ) -> tuple[dict[str, int | None], bool]:
+        last_frames: dict[str, int | None] = {}
+        all_finite = True
+        self.frames = {}
+        with tempfile.TemporaryDirectory() as scratch:
+            for stage_log in log.stages:
+                name = stage_log.name
+                if name not in self.plan.stage_names:
+                    continue
+                target = Path(scratch) / f'{name}.h5'
+                count, last_frames[name], finite = convert_dump(
+                    self.plan, name, temporary, target, self.symbols, engine
+                )
+                self.frames[name] = count
+                all_finite = all_finite and finite
+                if count:
+                    self.out(f'trajectories.{name}', MdTrajectoryData.from_file(target))
+                arrays = thermo_arrays(self.plan, stage_log)
+                if len(arrays['step']):
+                    self.out(f'thermo.{name}', thermo_node(arrays))
+        return last_frames, all_finite
+
+    def _final_outputs(self, temporary: Path) -> FinalState | None:
+        final = read_final_dump(temporary / FINAL_FILE)
+        if final is None or len(final.positions) != len(self.symbols):
+            return None
+        initial = self.node.inputs.structure
+        structure = orm.StructureData(cell=final.cell.tolist())
+        for kind in initial.kinds:
+            structure.append_kind(kind)
+        scaled = np.linalg.solve(final.cell.T, final.positions.T).T
+        wrapped = (scaled - np.floor(scaled)) @ final.cell
+        for site, position in zip(initial.sites, wrapped, strict=True):
+            structure.append_site(orm.Site(kind_name=site.kind_name, position=position.tolist()))
+        velocities = orm.ArrayData({'velocities': final.velocities})
+        velocities.base.attributes.set('units', {'velocities': 'Å/ps'})
+        self.out('structure', structure)
+        self.out('velocities', velocities)
+        return final
+
+    def _statistics(self, log: RunLog, engine: dict[str, Any], reason: str, restart: dict[str, Any] | None) -> None:
+        stages = {
+            item.name: stage_statistics(self.plan, item, self.resumed, self.frames.get(item.name, 0))
+            for item in log.stages
+            if item.name in self.plan.stage_names
+        }
+        seconds = sum(item['loop_seconds'] for item in stages.values())
+        steps = sum(item.loop_steps for item in log.stages)
+        notes = list(log.warnings)
+        notes += [
+            f'minimisation {name} did not converge: {item["stopping_criterion"]}'
+            for name, item in stages.items()
+            if item['completed'] and item.get('converged') is False
+        ]
+        record = {
+            'end_reason': reason,
+            'stages': stages,
+            'n_atoms': len(self.symbols),
+            'seed': self.plan.seed,
+            'timestep_ps': self.plan.timestep_ps,
+            'steps': steps,
+            'steps_per_second': steps / seconds if seconds > 0 else None,
+            'loop_seconds': seconds,
+            'wall_seconds': log.wall_seconds,
+            'mpi_tasks': log.mpi_tasks,
+            'threads': log.threads,
+            'lammps_version': log.version,
+            'deepmd': engine.get('deepmd'),
+            'engine': engine,
+            'dangerous_builds': log.dangerous_builds,
+            'restart': restart,
+            'resumed_from': self.node.inputs.resume.get_dict() if 'resume' in self.node.inputs else None,
+            'warnings': notes,
+        }
+        self.out('statistics', orm.Dict(record))
+
+    def _exit_code(
+        self,
+        log: RunLog,
+        stdout: str,
+        stderr: str,
+        restart: dict[str, Any] | None,
+        all_finite: bool,
+        final: FinalState | None,
+    ) -> tuple[Any, str]:
+        """Return the exit code and the word for it, the most specific reason first."""
+        codes = self.exit_codes
+        where = {'stage': 'none', 'step': 0}
+        if log.stage:
+            last = log.stage.rows[-1][0] if log.stage.rows else log.stage.first_step
+            where = {'stage': log.stage.name, 'step': int(last)}
+        error = log.error
+        if error is None and not (log.completed or log.interrupted):
+            # Errors of MPI and of the plugin are printed, not logged.
+            error = next((line.strip() for line in (stdout + '\n' + stderr).splitlines() if 'ERROR' in line), None)
+        printed = '\n'.join([error or '', stdout, stderr])
+        if match := DISK_FULL.search(printed):
+            return codes.ERROR_DISK_FULL.format(error=match[0]), 'disk_full'
+        if error is not None:
+            if LOST_ATOMS.search(error):
+                return codes.ERROR_LOST_ATOMS.format(error=error, **where), 'lost_atoms'
+            if NOT_FINITE.search(error):
+                return codes.ERROR_NOT_FINITE.format(error=error, **where), 'not_finite'
+            if UNKNOWN_STYLE.search(error):
+                return codes.ERROR_PAIR_STYLE_UNKNOWN.format(error=error), 'pair_style_unknown'
+            if DEEPMD_REFUSED.search(error):
+                return codes.ERROR_MODEL_REFUSED.format(error=error), 'model_refused'
+            return codes.ERROR_LAMMPS.format(error=error), 'error'
+        if log.not_finite_step is not None or not all_finite:
+            message = f'not finite at step {log.not_finite_step}' if log.not_finite_step is not None else 'positions'
+            return codes.ERROR_NOT_FINITE.format(error=message, **where), 'not_finite'
+        if log.interrupted:
+            if restart is None:
+                return codes.ERROR_INTERRUPTED.format(restart='its start only', **where), 'interrupted'
+            return codes.ERROR_OUT_OF_WALLTIME.format(stage=restart['stage'], step=restart['step']), 'walltime'
+        if not log.completed:
+            if log.stage is None:
+                return codes.ERROR_NO_STAGE.format(error=_last_line(stderr) or 'it may have been killed'), 'killed'
+            point = f'step {restart["step"]} of stage {restart["stage"]}' if restart else 'its start only'
+            return codes.ERROR_INTERRUPTED.format(restart=point, **where), 'killed'
+        missing = [
+            f'{stage.name} has {self.frames.get(stage.name, 0)} frames, expected {self.plan.stage_frames(stage)}'
+            for stage in self.plan.stages
+            if stage.kind != 'minimise'
+            and stage.name in self.frames
+            and not (self.resumed and self.resumed.stage == stage.name)
+            and self.frames[stage.name] != self.plan.stage_frames(stage)
+        ]
+        if final is None:
+            missing.append('the final configuration is missing')
+        if missing:
+            return codes.ERROR_INCOMPLETE_OUTPUT.format(error='; '.join(missing)), 'incomplete_output'
+        return None, 'completed'
+
+
+def thermo_node(arrays: dict[str, Any]) -> orm.ArrayData:
+    """Return time series as a node that knows its units."""
+    node = orm.ArrayData(arrays)
+    node.base.attributes.set('units', {name: THERMO_UNITS[name] for name in arrays})
+    return node
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip() and 'libcudart' not in line]
+    return lines[-1][:500] if lines else ''
