@@ -1,0 +1,100 @@
+"""Random mixtures of ions at a given density, as starting points of melts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+
+from aiida_softclay.structures.composition import Mixture
+from aiida_softclay.structures.crystals import AMU_PER_A3_IN_G_CM3
+from aiida_softclay.structures.ions import contact_table
+from aiida_softclay.structures.neighbours import contact_violations
+
+ATTEMPTS = 5
+SWEEPS = 600
+
+
+class PackingError(ValueError):
+    """Ions that do not fit; the message says what to change."""
+
+
+def random_mixture(
+    mixture: Mixture,
+    formula_units: int,
+    *,
+    density: float | None = None,
+    seed: int = 0,
+    contact_scale: float = 1.0,
+) -> Atoms:
+    """Return ions at random in a cubic periodic cell, none closer than the ions' radii allow.
+
+    Positions are drawn uniformly and pushed apart along the overlapping pairs until no pair is too close. Cations
+    and anions keep different distances, so the result already has alternating charges in the nearest shell.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        What is mixed.
+    formula_units : int
+        Formula units of the whole mixture.
+    density : float, optional
+        In g/cm³; by the rule of mixtures if not given.
+    seed : int
+        Makes the result reproducible.
+    contact_scale : float
+        Multiplies the smallest distances.
+
+    Returns
+    -------
+    ase.Atoms
+        Atoms grouped by element.
+
+    Raises
+    ------
+    PackingError
+        If the numbers are not positive or the ions do not fit at this density.
+    """
+    if formula_units < 1:
+        raise PackingError(f'at least one formula unit of {mixture} is needed, not {formula_units}')
+    wanted = mixture.rule_density if density is None else float(density)
+    if not (math.isfinite(wanted) and wanted > 0):
+        raise PackingError(f'the density must be positive, not {density} g/cm^3')
+    counts = mixture.formula_unit
+    symbols = [element for element in counts for _ in range(counts[element] * formula_units)]
+    numbers = np.array([atomic_numbers[symbol] for symbol in symbols])
+    length = (formula_units * mixture.unit_mass / wanted * AMU_PER_A3_IN_G_CM3) ** (1 / 3)
+    cell = length * np.eye(3)
+    table = contact_scale * contact_table(counts)
+    generator = np.random.default_rng(seed)
+    remaining = 0
+    for _ in range(ATTEMPTS):
+        positions = generator.random((len(numbers), 3)) * length
+        # Pushing a little farther than needed keeps pairs from meeting exactly at the limit for ever.
+        for sweep in range(SWEEPS):
+            first, second, vectors, overlap = contact_violations(numbers, positions, cell, 1.02 * table)
+            if len(first) == 0:
+                break
+            if sweep % 10 == 9 and len(contact_violations(numbers, positions, cell, table)[0]) == 0:
+                break
+            distance = np.linalg.norm(vectors, axis=1)
+            # Atoms on top of each other, or an atom and its own image, have no direction: they get a random one.
+            random = generator.normal(size=vectors.shape)
+            direction = np.where(distance[:, None] > 1e-3, vectors / np.maximum(distance, 1e-3)[:, None], random)
+            push = 0.5 * overlap[:, None] * direction
+            np.add.at(positions, first, -push)
+            np.add.at(positions, second, push)
+            if sweep % 100 == 99:
+                positions += generator.normal(scale=0.15, size=positions.shape)
+        positions %= length
+        remaining = len(contact_violations(numbers, positions, cell, table)[0])
+        if remaining == 0:
+            atoms = Atoms(symbols=symbols, positions=positions, cell=cell, pbc=True)
+            atoms.info['mixture'] = mixture.name
+            return atoms
+    raise PackingError(
+        f'{len(numbers)} ions of {mixture} do not fit at {wanted:.2f} g/cm^3 (the rule of mixtures gives '
+        f'{mixture.rule_density:.2f}): {remaining} pairs stay too close; lower the density or contact_scale'
+    )

@@ -1,0 +1,151 @@
+"""Cubic particles of whole, neutral formula units, cut from a repeated slab."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from scipy.spatial import cKDTree
+
+from aiida_softclay.structures.checks import total_charge
+from aiida_softclay.structures.composition import Mixture
+from aiida_softclay.structures.neighbours import heights
+
+#: Positions of the cube that are tried; the one that needs the fewest ions trimmed or added is cut.
+CENTRES = 256
+
+
+class ParticleError(ValueError):
+    """A particle that cannot be cut; the message says why."""
+
+
+@dataclass(frozen=True)
+class Particle:
+    """A free-standing cubic particle and how it was cut.
+
+    Attributes
+    ----------
+    atoms : ase.Atoms
+        Without cell, centred on the origin, edges along x, y, z, the normal of the interfaces along z.
+    edge : float
+        Edge of the cube that its atoms fill at the density of the slab, Å.
+    report : dict
+        JSON-serialisable.
+    """
+
+    atoms: Atoms
+    edge: float
+    report: dict[str, Any]
+
+
+def upright(slab: Atoms) -> Atoms:
+    """Return the slab turned so that a is along x and the normal of the ab plane along z."""
+    first = slab.cell[0] / np.linalg.norm(slab.cell[0])
+    normal = np.cross(slab.cell[0], slab.cell[1])
+    normal = normal / np.linalg.norm(normal)
+    if float(normal @ slab.cell[2]) < 0:
+        normal = -normal
+    frame = np.array([first, np.cross(normal, first), normal])
+    turned = slab.copy()
+    turned.set_cell(slab.cell[:] @ frame.T)
+    turned.set_positions(slab.get_positions() @ frame.T)
+    return turned
+
+
+def cut_particle(slab: Atoms, mixture: Mixture, formula_units: int, *, seed: int = 0) -> Particle:
+    """Return a cubic particle of exactly so many formula units of the mixture.
+
+    The slab is repeated periodically as far as the cube reaches. A cube of the wanted volume is laid at many
+    positions; where its content is nearest to the wanted composition it is cut, and of each element the surplus
+    farthest out is trimmed or the lack made up by the next ions outside the faces. So atoms may have mixed over the
+    interface (as they have after ab initio equilibration) and the particle is still exact and neutral.
+
+    Parameters
+    ----------
+    slab : ase.Atoms
+        Periodic; a and b span the interface plane.
+    mixture : Mixture
+        What the particle is made of.
+    formula_units : int
+        Formula units of the whole mixture.
+    seed : int
+        For the positions that are tried.
+
+    Returns
+    -------
+    Particle
+
+    Raises
+    ------
+    ParticleError
+        If the slab is not made of the mixture's elements, or the number is not positive.
+    """
+    if formula_units < 1:
+        raise ParticleError(f'a particle needs at least one formula unit of {mixture}, not {formula_units}')
+    counts = Counter(slab.get_chemical_symbols())
+    if set(counts) != set(mixture.elements):
+        raise ParticleError(
+            f'the slab is made of {", ".join(sorted(counts))}, but {mixture} of {", ".join(sorted(mixture.elements))}'
+        )
+    wanted = {element: number * formula_units for element, number in mixture.formula_unit.items()}
+    slab = upright(slab)
+    cell = slab.cell[:]
+    # The scarcest element decides how large a piece of the slab holds the particle's atoms.
+    scale = max(wanted[element] / counts[element] for element in wanted)
+    edge = (scale * slab.get_volume()) ** (1 / 3)
+    reach = 0.5 * edge + 0.25 * edge + 4.0
+    generator = np.random.default_rng(seed)
+    centres = generator.random((CENTRES, 3)) @ cell
+
+    fractional = slab.get_scaled_positions(wrap=True)
+    margin = reach / heights(cell)
+    spans = [range(-math.ceil(m), math.ceil(m) + 1) for m in margin]
+    shifts = np.array(list(itertools.product(*spans)))
+    images = (fractional[:, None] + shifts[None]).reshape(-1, 3)
+    index = np.repeat(np.arange(len(slab)), len(shifts))
+    near = np.all((images > -margin) & (images < 1 + margin), axis=1)
+    positions, index = images[near] @ cell, index[near]
+    symbols = np.array(slab.get_chemical_symbols())[index]
+
+    trees = {element: cKDTree(positions[symbols == element]) for element in wanted}
+    inside = {
+        element: tree.query_ball_point(centres, 0.5 * edge, p=np.inf, return_length=True)
+        for element, tree in trees.items()
+    }
+    misfit = np.sum([np.abs(inside[element] - wanted[element]) for element in wanted], axis=0)
+    best = int(np.argmin(misfit))
+    centre = centres[best]
+
+    chosen: list[np.ndarray] = []
+    for element, number in wanted.items():
+        members = np.flatnonzero(symbols == element)
+        distance = np.abs(positions[members] - centre).max(axis=1)
+        if len(members) < number:
+            raise ParticleError(f'the repeated slab holds only {len(members)} of the {number} {element} needed')
+        chosen.append(members[np.argsort(np.round(distance, 9), kind='stable')[:number]])
+    order = np.concatenate(chosen)
+    atoms = Atoms(symbols=symbols[order], positions=positions[order] - centre, tags=slab.get_tags()[index[order]])
+    atoms.info['mixture'] = mixture.name
+    charge = total_charge(atoms, mixture)
+    if abs(charge) > 1e-6:
+        raise ParticleError(f'the particle would carry a charge of {charge:+g} e')
+    found = {element: int(inside[element][best]) for element in wanted}
+    extent = np.ptp(atoms.get_positions(), axis=0)
+    report = {
+        'mixture': mixture.name,
+        'formula_units': formula_units,
+        'n_atoms': len(atoms),
+        'edge_A': round(edge, 4),
+        'extent_A': [round(float(value), 4) for value in extent],
+        'ions_in_cube': found,
+        'ions_trimmed': {element: max(0, found[element] - wanted[element]) for element in wanted},
+        'ions_added': {element: max(0, wanted[element] - found[element]) for element in wanted},
+        'charge_e': 0.0,
+        'seed': seed,
+    }
+    return Particle(atoms, edge, report)
