@@ -76,6 +76,17 @@ class Poscar:
         state = self.comment.partition('|')[2].strip()
         return state if re.fullmatch(r'[\w=,.+\- ]*', state) else ''
 
+    @property
+    def steps(self) -> int | None:
+        """Steps of the run that wrote the file, if it says so in its state."""
+        found = re.search(r'\bsteps=(\d+)', self.state)
+        return int(found.group(1)) if found else None
+
+    @property
+    def carried_state(self) -> str:
+        """The state without the number of steps, which belongs to the run that ended."""
+        return ' '.join(word for word in self.state.split() if not word.startswith('steps='))
+
 
 def poscar_text(
     cell: npt.ArrayLike,

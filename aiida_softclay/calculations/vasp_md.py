@@ -177,6 +177,12 @@ class VaspMdCalculation(VaspCalculation):
             invalidates_cache=True,
         )  # fmt: skip
         spec.exit_code(
+            312, 'ERROR_FRAMES_MISSING',
+            message='vasprun.xml holds {frames} of {steps} steps: the program must write them all, the frames are '
+            'thinned afterwards (is SOFTCLAY_FRAME_STRIDE set in the code?)',
+            invalidates_cache=True,
+        )  # fmt: skip
+        spec.exit_code(
             400, 'ERROR_INTERRUPTED',
             message='the run was killed after {done} of {planned} steps; what it made is complete up to there',
             invalidates_cache=True,

@@ -79,6 +79,8 @@ class VaspMdParser(Parser):
             return codes.ERROR_NO_FRAMES.format(reason=str(error))
 
         planned = int(self.tags['nsw'])
+        if len(rows) > summary.n_steps + 2:
+            return codes.ERROR_FRAMES_MISSING.format(frames=summary.n_steps, steps=len(rows))
         contcar, problem = self._read_contcar()
         done = summary.n_steps
         if contcar is not None and not (end.finished and not summary.truncated):
@@ -86,7 +88,7 @@ class VaspMdParser(Parser):
                 contcar.positions[self.sites], contcar.velocities[self.sites], list(reading['tail']), summary.n_steps,
                 contcar.cell, float(self.tags['potim']),
             )  # fmt: skip
-            if found is None or found == 0:
+            if found is None or found == 0 or contcar.steps not in (None, found):
                 contcar, problem = None, 'CONTCAR does not follow from the recorded frames'
             else:
                 done = found
@@ -305,8 +307,8 @@ class VaspMdParser(Parser):
         if contcar.lattice_velocities is not None:
             velocities.set_array('lattice_velocities', contcar.lattice_velocities)
         velocities.base.attributes.set('units', {'velocities': 'Å/fs'})
-        if contcar.state:
-            velocities.base.attributes.set('thermostat_state', contcar.state)
+        if contcar.carried_state:
+            velocities.base.attributes.set('thermostat_state', contcar.carried_state)
         self.out('structure', structure)
         self.out('velocities', velocities)
 

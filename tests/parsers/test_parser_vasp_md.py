@@ -241,6 +241,12 @@ def test_a_few_unconverged_steps_are_a_warning(parse, flight):
     assert results['frames'].n_frames == 8
 
 
+def test_frames_thinned_by_the_program_are_noticed(parse, flight):
+    _, process = parse(complete(flight) | {'vasprun.xml': flight.vasprun(5)})
+    assert process.exit_status == 312
+    assert 'SOFTCLAY_FRAME_STRIDE' in process.exit_message
+
+
 def test_other_atoms_are_refused(parse, flight):
     other = FreeFlight(Atoms('LiF', positions=np.eye(3)[:2], cell=[8, 7, 9]), np.zeros((2, 3)))
     _, process = parse(complete(flight) | {'vasprun.xml': other.vasprun(PLANNED)})
