@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ VASP_DEFAULTS: dict[str, Any] = {
 
 
 @contextlib.contextmanager
-def _clear_errors():
+def _clear_errors() -> Iterator[None]:
     """Turn the errors of the pure functions into those that AiiDA shows as a sentence."""
     try:
         yield
@@ -80,7 +81,7 @@ def frames_from_vasp_folder(folder: FolderData, parameters: Dict) -> FramesData:
     if name not in folder.base.repository.list_object_names():
         raise InputValidationError(f'the folder holds no file {name}')
     summary = frames_file.VasprunSummary(options['energy_kind'])
-    source = {'label': options['label'], 'stage': options['stage'], 'folder': folder.uuid}
+    source = {'label': options['label'], 'stage': options['stage']}
     with tempfile.TemporaryDirectory() as scratch, _clear_errors():
         target = Path(scratch) / FramesData.FILE_NAME
         with folder.base.repository.as_path(name) as path, frames_file.FramesFile(target, 'w') as output:

@@ -45,7 +45,8 @@ def export_deepmd_npy(
     Raises
     ------
     ValueError
-        If an element is missing in the type map, the type map repeats one, or there are no frames.
+        If an element is missing in the type map, the type map repeats one, there are no frames, or the folder
+        holds systems already.
     """
     if not isinstance(file, FramesFile):
         with FramesFile(file) as opened:
@@ -57,6 +58,10 @@ def export_deepmd_npy(
         raise ValueError(f'the type map {", ".join(type_map)} lacks {", ".join(missing)}, which the frames contain')
     if file.n_frames == 0:
         raise ValueError('there are no frames to export')
+    if any(Path(directory).glob('*/type.raw')):
+        raise ValueError(
+            f'{directory} holds systems already: training would mix them with these, choose another folder'
+        )
     systems = []
     for number, view in enumerate(file.blocks()):
         if view.n_frames == 0:

@@ -194,6 +194,7 @@ class FramesFile:
         self._writable = mode != 'r'
         self._sources: list[dict[str, Any]] = []
         self._dirty = False
+        self._blocks: dict[tuple[bytes, bool], BlockView] = {}
         try:
             if len(self._file.attrs) == 0 and self._writable:
                 write_attribute(self._file, 'schema', SCHEMA)
@@ -204,9 +205,11 @@ class FramesFile:
                 self._dirty = True
             else:
                 self._load()
-                if self._writable and (energy_kind is not None or engine is not None):
-                    self.describe(energy_kind or UNSPECIFIED, dict(engine or {}))
-            self._blocks = {view.key: view for view in self.blocks()}
+            group = self._file['blocks']
+            views = (BlockView(group[name]) for name in sorted(group, key=int))
+            self._blocks = {view.key: view for view in views}
+            if mode == 'a' and (energy_kind is not None or engine is not None):
+                self.describe(energy_kind or self._energy_kind, dict(engine or self._engine))
         except Exception:
             self._file.close()
             raise
@@ -287,9 +290,7 @@ class FramesFile:
 
     def blocks(self) -> Iterator[BlockView]:
         """Yield the blocks in the order in which they were first written."""
-        group = self._file['blocks']
-        for name in sorted(group):
-            yield BlockView(group[name])
+        yield from self._blocks.values()
 
     def describe(self, energy_kind: str, engine: dict[str, Any]) -> None:
         """Record the origin of frames about to be added, or check that it is the one recorded.
@@ -299,6 +300,7 @@ class FramesFile:
         IncompatibleFramesError
             If the labels would not lie on one energy surface.
         """
+        self._require_writable()
         if not self._described and self.n_frames == 0:
             self._energy_kind, self._engine, self._described = energy_kind, dict(engine), True
         else:
@@ -327,6 +329,7 @@ class FramesFile:
         IncompatibleFramesError
             If energy kind or engine differ from what the file holds.
         """
+        self._require_writable()
         arrays = block.validated()
         numbers = arrays.pop('atomic_numbers')
         if 'energy_kind' in block.provenance or 'engine' in block.provenance:
@@ -336,6 +339,10 @@ class FramesFile:
         index = self.add_source(source or {'label': UNSPECIFIED})
         arrays['source_index'] = np.full(block.n_frames, index, dtype='<i4')
         self.append_arrays(numbers, arrays)
+
+    def _require_writable(self) -> None:
+        if not self._writable:
+            raise ValueError("the frames file is open for reading: open it with mode='a' to append")
 
     def add_source(self, source: dict[str, Any]) -> int:
         """Return the index of an origin record, adding it if it is new.
@@ -353,14 +360,14 @@ class FramesFile:
             ) from None
         if plain in self._sources:
             return self._sources.index(plain)
+        self._require_writable()
         self._sources.append(plain)
         self._dirty = True
         return len(self._sources) - 1
 
     def append_arrays(self, numbers: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
         """Append checked arrays, named and typed as in :data:`FRAME_DTYPES`, to their block."""
-        if not self._writable:
-            raise ValueError("the frames file is open for reading: open it with mode='a' to append")
+        self._require_writable()
         key = np.ascontiguousarray(numbers, dtype='<i4').tobytes(), 'virials' in arrays
         view = self._blocks.get(key)
         if view is None:

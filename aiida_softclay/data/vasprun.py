@@ -45,17 +45,29 @@ class VasprunSummary:
     truncated: bool = False
 
 
+def _number(text: str | None) -> float:
+    """Return a number; what Fortran could not print (``****``) is not a number."""
+    try:
+        return float(text or 'nan')
+    except ValueError:
+        return float('nan')
+
+
 def _array(varray: ET.Element | None) -> np.ndarray | None:
-    """Return the rows of a ``varray`` as an array of shape (n, 3)."""
+    """Return the rows of a ``varray`` as an array of shape (n, 3); unreadable rows are not numbers."""
     if varray is None:
         return None
-    return np.array(' '.join(row.text or '' for row in varray).split(), dtype=float).reshape(-1, 3)
+    rows = [(row.text or '').split() for row in varray]
+    try:
+        return np.array(rows, dtype=float).reshape(len(rows), 3)
+    except ValueError:
+        return np.array([[_number(item) for item in row] if len(row) == 3 else [float('nan')] * 3 for row in rows])
 
 
 def _energies(element: ET.Element | None) -> dict[str, float]:
     if element is None:
         return {}
-    return {item.get('name', ''): float(item.text or 'nan') for item in element.findall('i')}
+    return {item.get('name', ''): _number(item.text) for item in element.findall('i')}
 
 
 def _energy(calculation: ET.Element, kind: str) -> float:
@@ -96,23 +108,29 @@ _NOTHING = {'', '--', '0', 'F', '.FALSE.', 'NONE'}
 
 
 def _engine(generator: dict[str, str], parameters: dict[str, str], potentials: dict[str, str]) -> dict[str, Any]:
-    """Return who computed the labels: the generator block, and for an electronic-structure program its functional."""
-    engine: dict[str, Any] = {'program': generator.get('program', 'unknown'), 'version': generator.get('version', '')}
-    engine.update(
-        {key: generator[key] for key in ('model', 'dispersion', 'functional', 'calculator') if key in generator}
-    )
+    """Return who computed the labels: the generator block, and for an electronic-structure program its functional.
+
+    A stand-in writes VASP's layout, so it names itself in ``engine_program``, ``engine_version`` and ``engine_model``;
+    its cutoff and the titles of its placeholder pseudopotentials say nothing about its energies and are left out.
+    """
+    engine: dict[str, Any] = {
+        'program': generator.get('engine_program') or generator.get('program') or 'unknown',
+        'version': generator.get('engine_version') or generator.get('version') or '',
+    }
+    model = generator.get('engine_model') or generator.get('model')
+    named = {'model': model, 'functional': generator.get('functional'), 'dispersion': generator.get('dispersion')}
+    engine.update({key: value for key, value in named.items() if value and value.upper() not in _NOTHING})
+    if not engine['program'].lower().startswith('vasp'):
+        return engine
     for tag, name in ENGINE_PARAMETERS.items():
         value = parameters.get(tag, '').strip().strip('"')
-        if value.upper() in _NOTHING:
-            continue
-        if 'model' in generator and tag != 'IVDW':
-            continue
-        engine[name] = float(value) if name == 'encut_eV' else value
-    if 'model' not in generator and 'functional' not in generator:
+        if value.upper() not in _NOTHING:
+            engine[name] = _number(value) if name == 'encut_eV' else value
+    if 'functional' not in engine:
         gga = parameters.get('GGA', '').strip()
         titles = {title.split()[0] for title in potentials.values() if title}
         engine['functional'] = gga if gga.upper() not in _NOTHING else ', '.join(sorted(titles)) or 'unknown'
-    if 'model' not in generator and potentials:
+    if potentials:
         engine['potentials'] = potentials
     return engine
 
@@ -161,8 +179,9 @@ class _Reader:
         cell = _array(calculation.find("structure/crystal/varray[@name='basis']"))
         fractional = _array(calculation.find("structure/varray[@name='positions']"))
         forces = _array(arrays.get('forces'))
-        if cell is None or fractional is None or forces is None:
-            raise VasprunError(f'ionic step {self.summary.n_steps} has no structure or no forces')
+        n_atoms = len(self.summary.symbols)
+        if cell is None or fractional is None or forces is None or not len(cell) == 3 or len(fractional) != n_atoms:
+            raise VasprunError(f'ionic step {self.summary.n_steps} has no forces or no structure of {n_atoms} atoms')
         stress = _array(arrays.get('stress'))
         # VASP's stress has the sign of a pressure: positive when the cell wants to expand, as the virial.
         virial = None if stress is None else stress * abs(np.linalg.det(cell)) / KILOBAR_ANGSTROM3_PER_EV
