@@ -22,7 +22,9 @@ from .trajectory import (
     times_ps_of,
 )
 
-#: Bytes of positions and transforms that are held at once.
+#: Bytes of single-precision positions that are held at once (more atoms take another pass through the trajectory), and
+#: of the transforms made of them.
+HELD_BYTES = 512 * 2**20
 BATCH_BYTES = 256 * 2**20
 
 
@@ -166,15 +168,18 @@ def mean_squared_displacement(
         per_atom = np.empty((indices.size, n_lags))
         blocks = np.full((len(stretches), n_lags), np.nan)
         sums = np.zeros((len(stretches), n_lags))
-        # Positions, padded spectra and correlations: about ten times the positions.
+        held = max(1, HELD_BYTES // (n_frames * 12))
+        # Positions, padded spectra and correlations: about ten times the positions in double precision.
         batch = max(1, BATCH_BYTES // (n_frames * 24 * 10))
-        for start in range(0, indices.size, batch):
-            chosen = indices[start : start + batch]
-            positions = _read(trajectory, chosen, centre)
-            per_atom[start : start + chosen.size] = squared_displacements(positions, n_lags)
-            for row, stretch in enumerate(stretches):
-                inside = squared_displacements(positions[stretch], n_lags)
-                sums[row, : inside.shape[1]] += inside.sum(axis=0)
+        for start in range(0, indices.size, held):
+            group = _read(trajectory, indices[start : start + held], centre)
+            for first in range(0, group.shape[1], batch):
+                positions = group[:, first : first + batch].astype(float)
+                rows = slice(start + first, start + first + positions.shape[1])
+                per_atom[rows] = squared_displacements(positions, n_lags)
+                for row, stretch in enumerate(stretches):
+                    inside = squared_displacements(positions[stretch], n_lags)
+                    sums[row, : inside.shape[1]] += inside.sum(axis=0)
         for row, stretch in enumerate(stretches):
             reach = min(n_lags, stretch.size)
             blocks[row, :reach] = sums[row, :reach] / indices.size
@@ -186,9 +191,13 @@ def mean_squared_displacement(
     return results
 
 
-def _read(trajectory: Trajectory, indices: IntArray, centre: Array) -> Array:
-    """Return the positions of some atoms relative to the centre of mass, piece by piece from the whole."""
-    positions = np.empty((len(centre), indices.size, 3))
+def _read(trajectory: Trajectory, indices: IntArray, centre: Array) -> npt.NDArray[np.float32]:
+    """Return the paths of some atoms in the frame of the centre of mass, each from its start; read piece by piece."""
+    paths = np.empty((len(centre), indices.size, 3), dtype=np.float32)
+    origin: Array | None = None
     for first, last, piece in iter_chunks(trajectory):
-        positions[first:last] = piece[:, indices] - centre[first:last, None]
-    return positions
+        relative = piece[:, indices] - centre[first:last, None]
+        # Displacements are far smaller than positions: single precision holds them to 1e-6 Å.
+        origin = relative[0].copy() if origin is None else origin
+        paths[first:last] = relative - origin
+    return paths

@@ -1,0 +1,243 @@
+"""Stress pulses and stress–strain curves as calcfunctions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import ExitCode, calcfunction
+
+from aiida_softclay.analysis.mechanics import (
+    SHEAR_COMPONENTS,
+    PulseStage,
+    StressPulse,
+    WindowMean,
+    analyse_stress_pulse,
+    strain_from_cells,
+)
+from aiida_softclay.analysis.quantity import Quantity, results_dict
+from aiida_softclay.analysis.statistics import block_average
+from aiida_softclay.analysis.stress_strain import StressStrain, analyse_stress_strain
+from aiida_softclay.calcfunctions.structure_analysis import analysis_failed
+
+#: Strain rate of the papers, per ps.
+PAPER_RATE = 1e-3
+
+
+@calcfunction
+def analyse_pulses(parameters: orm.Dict, **thermo: orm.ArrayData) -> dict[str, orm.Data] | ExitCode:
+    """Return residual strains and energy changes of a stress-pulse experiment.
+
+    Parameters
+    ----------
+    parameters : Dict
+        ``component``, ``n_atoms``, ``stages`` (in order: ``name``, ``kind`` reference, on or off, ``cycle``,
+        ``stress_GPa``), and optionally ``half_width_ps``, ``tail_share``, ``context``.
+    **thermo : ArrayData
+        Time series of each stage by its name.
+
+    Returns
+    -------
+    dict
+        ``results`` (Dict, results schema) and ``curve`` (ArrayData: time, strain, stress, energy; raw and averaged).
+    """
+    options = parameters.get_dict()
+    try:
+        component, n_atoms = options['component'], int(options['n_atoms'])
+        stages, start = [], 0
+        for stage in options['stages']:
+            if stage['name'] not in thermo:
+                raise ValueError(f'there is no time series of stage {stage["name"]}')
+            stop = start + len(thermo[stage['name']].get_array('time_ps'))
+            stages.append(
+                PulseStage(stage['name'], stage['kind'], int(stage['cycle']), start, stop, float(stage['stress_GPa']))
+            )
+            start = stop
+        series = _joined([thermo[stage.name] for stage in stages], component)
+        pulse = analyse_stress_pulse(
+            series['time'], strain_from_cells(series['cell'], component), series['stress'],
+            series['potential_energy'] / n_atoms, stages, half_width_ps=float(options.get('half_width_ps', 5.0)),
+            tail_share=float(options.get('tail_share', 0.5)),
+        )  # fmt: skip
+        temperature = block_average(series['temperature'])
+        conditions = {'temperature_K': temperature.mean, 'n_atoms': n_atoms, 'component': component}
+        quantities = _pulse_numbers(pulse, conditions, len(series['time']))
+        context = {**conditions, 'duration_ps': float(np.ptp(series['time'])), **options.get('context', {})}
+        curve = _array_data(
+            {
+                'time': (pulse.times, 'ps'),
+                'strain': (pulse.strain, '1'),
+                'strain_averaged': (pulse.mean_strain, '1'),
+                'stress': (pulse.stress, 'GPa'),
+                'stress_averaged': (pulse.mean_stress, 'GPa'),
+                'stress_applied': (pulse.applied_stress, 'GPa'),
+                'energy_change': (pulse.energy, 'meV/atom'),
+                'energy_change_averaged': (pulse.mean_energy, 'meV/atom'),
+            }
+        )
+        return {'results': orm.Dict(results_dict(quantities, **context)), 'curve': curve}
+    except (ValueError, KeyError) as error:
+        return analysis_failed(error)
+
+
+@calcfunction
+def analyse_stress_strain_curve(thermo: orm.ArrayData, parameters: orm.Dict) -> dict[str, orm.Data] | ExitCode:
+    """Return modulus and yield stress of a deformation at constant rate.
+
+    Parameters
+    ----------
+    thermo : ArrayData
+        Time series of the deformation.
+    parameters : Dict
+        ``component``, ``rate_per_ps``, ``n_atoms``, and optionally ``elastic_window``, ``half_width``, ``offset``
+        (strains), ``context``.
+
+    Returns
+    -------
+    dict
+        ``results`` (Dict, results schema) and ``curve`` (ArrayData: strain, stress, raw and averaged).
+    """
+    options = parameters.get_dict()
+    try:
+        component, rate = options['component'], float(options['rate_per_ps'])
+        series = _joined([thermo], component)
+        # A compression is analysed as the positive strain and stress that it is, up to the sign.
+        sign = -1.0 if rate < 0 else 1.0
+        strain = sign * strain_from_cells(series['cell'], component)
+        response = analyse_stress_strain(
+            strain, sign * series['stress'],
+            elastic_window=tuple(float(edge) for edge in options.get('elastic_window', (0.0, 0.02))),
+            half_width=float(options.get('half_width', 0.0025)), offset=float(options.get('offset', 0.002)),
+        )  # fmt: skip
+        temperature = block_average(series['temperature'])
+        conditions = {
+            'temperature_K': temperature.mean, 'n_atoms': int(options['n_atoms']), 'component': component,
+            'rate_per_ps': rate,
+        }  # fmt: skip
+        quantities = _strain_numbers(response, component, conditions)
+        if abs(rate) > 1.5 * PAPER_RATE:
+            times = f'{abs(rate) / PAPER_RATE:g} times'
+            note = f'the strain rate is {times} that of gupta2023 (1e-3 per ps), which raises stresses'
+            for quantity in quantities:
+                quantity.warnings.append(note)
+        context = {**conditions, 'duration_ps': float(np.ptp(series['time'])), **options.get('context', {})}
+        curve = _array_data(
+            {
+                'time': (series['time'], 'ps'),
+                'strain': (sign * response.strain, '1'),
+                'stress': (sign * response.stress, 'GPa'),
+                'stress_averaged': (sign * response.mean_stress, 'GPa'),
+                'energy': (series['potential_energy'] / int(options['n_atoms']), 'eV/atom'),
+            }
+        )
+        return {'results': orm.Dict(results_dict(quantities, **context)), 'curve': curve}
+    except (ValueError, KeyError) as error:
+        return analysis_failed(error)
+
+
+def _joined(nodes: Sequence[orm.ArrayData], component: str) -> dict[str, np.ndarray]:
+    """Return the columns that are needed, all stages one after the other."""
+    columns = {
+        'time': 'time_ps', 'cell': 'cell', 'stress': f'stress_{component}_GPa', 'temperature': 'temperature_K',
+        'potential_energy': 'potential_energy_eV',
+    }  # fmt: skip
+    for node in nodes:
+        missing = sorted(set(columns.values()) - set(node.get_arraynames()))
+        if missing:
+            raise ValueError(f'the time series lacks {", ".join(missing)}')
+    return {name: np.concatenate([node.get_array(column) for node in nodes]) for name, column in columns.items()}
+
+
+def _array_data(columns: dict[str, tuple[np.ndarray, str]]) -> orm.ArrayData:
+    node = orm.ArrayData()
+    for name, (values, _) in columns.items():
+        node.set_array(name, np.asarray(values, dtype=float))
+    node.base.attributes.set('units', {name: unit for name, (_, unit) in columns.items()})
+    return node
+
+
+def _pulse_numbers(pulse: StressPulse, conditions: dict[str, Any], rows: int) -> list[Quantity]:
+    def number(name: str, result: WindowMean, unit: str, definition: str) -> Quantity:
+        cycle = result.stage.cycle
+        own = [text for text in pulse.warnings if f'cycle {cycle}' in text or f'release {cycle}' in text]
+        return Quantity(
+            name=f'{name}.cycle_{cycle}', value=result.value, error=result.error, unit=unit, definition=definition,
+            n_samples=result.n_samples, error_method='block averages of both windows, in quadrature',
+            window=result.window_ps, window_unit='ps', frames_used=rows,
+            conditions={
+                **conditions,
+                'applied_stress_GPa': result.stage.applied_stress,
+                'thermal_strain_noise': pulse.thermal_strain_noise,
+            },
+            warnings=own,
+        )  # fmt: skip
+
+    quantities = [
+        number(
+            'strain_under_load', result, '1',
+            'mean engineering strain (tilt over height) at the end of the loading less that before the first pulse',
+        )
+        for result in pulse.loaded_strains
+    ]  # fmt: skip
+    quantities += [
+        number(
+            'residual_strain', result, '1',
+            'mean engineering strain (tilt over height) at the end of the release less that before the first pulse '
+            '(gupta2023, Fig. 1c)',
+        )
+        for result in pulse.residual_strains
+    ]  # fmt: skip
+    quantities += [
+        number(
+            'energy_change', result, 'meV/atom',
+            'mean potential energy at the end of the release less that before the first pulse (gupta2023, Fig. 1c)',
+        )
+        for result in pulse.energy_changes
+    ]  # fmt: skip
+    n_samples = pulse.residual_strains[0].n_samples if pulse.residual_strains else 1
+    quantities.append(
+        Quantity(
+            name='thermal_strain_noise', value=pulse.thermal_strain_noise,
+            error=pulse.thermal_strain_noise / np.sqrt(2 * n_samples), unit='1',
+            definition='standard deviation of the strain at zero stress before the first pulse',
+            n_samples=n_samples, error_method='normal distribution', conditions=dict(conditions),
+        )
+    )  # fmt: skip
+    return quantities
+
+
+def _strain_numbers(response: StressStrain, component: str, conditions: dict[str, Any]) -> list[Quantity]:
+    shear = component in SHEAR_COMPONENTS
+    name = 'shear_modulus' if shear else 'youngs_modulus'
+    what = 'shear stress against engineering shear' if shear else 'stress against strain with free sides'
+    rows = int(response.strain.size)
+    common: dict[str, Any] = {'unit': 'GPa', 'frames_used': rows, 'conditions': dict(conditions)}
+    noise = 'noise of the averaged stress in the elastic window'
+    offset_missing = [text for text in response.warnings if 'offset' in text]
+    at_end = [text for text in response.warnings if 'end of the run' in text]
+    elastic = [text for text in response.warnings if text not in offset_missing and text not in at_end]
+    return [
+        Quantity(
+            name=name, value=response.modulus, error=response.modulus_error,
+            definition=f'slope of {what} in the elastic window, at this strain rate', n_samples=response.n_blocks,
+            error_method='least squares with correlated residuals', window=response.window, window_unit='1',
+            warnings=elastic, **common,
+        ),
+        Quantity(
+            name='yield_stress.maximum', value=response.maximum_stress, error=response.maximum_stress_error,
+            definition=f'largest stress averaged over ±{response.half_width:g} of strain (gupta2023, Fig. 2a)',
+            n_samples=rows, error_method=noise, window=(float(response.strain[0]), float(response.strain[-1])),
+            window_unit='1', warnings=at_end, **{**common, 'conditions': {
+                **conditions, 'strain_at_maximum': response.strain_at_maximum}},
+        ),
+        Quantity(
+            name='yield_stress.offset', value=response.offset_stress,
+            error=None if response.offset_stress is None else response.maximum_stress_error,
+            definition=f'stress where the averaged curve falls below the elastic line shifted by {response.offset:g}',
+            n_samples=rows, error_method=noise, window=(float(response.strain[0]), float(response.strain[-1])),
+            window_unit='1', warnings=offset_missing, **{**common, 'conditions': {
+                **conditions, 'strain_at_offset_yield': response.offset_strain}},
+        ),
+    ]  # fmt: skip

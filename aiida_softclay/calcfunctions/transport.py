@@ -1,0 +1,132 @@
+"""Diffusion and conductivity of a production run as a calcfunction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import ExitCode, calcfunction
+
+from aiida_softclay.analysis.displacement import MeanSquaredDisplacement, mean_squared_displacement
+from aiida_softclay.analysis.quantity import Quantity, results_dict
+from aiida_softclay.analysis.statistics import block_average
+from aiida_softclay.analysis.trajectory import indices_of, n_frames_of, species_of, times_ps_of
+from aiida_softclay.analysis.transport import DEFAULT_WINDOW, Diffusion, nernst_einstein, self_diffusion
+from aiida_softclay.calcfunctions.structure_analysis import analysis_failed, engine_text
+from aiida_softclay.data.trajectory import MdTrajectoryData
+
+DIFFUSIVITY = (
+    'slope / 6 of the mean squared displacement over all time origins, in the frame of the centre of mass of all atoms '
+    '(yang2024, eq. 1)'
+)
+ROOM_TEMPERATURE = 300.0
+CONDUCTIVITY = 'Nernst–Einstein conductivity N z² e² D / (V k_B T) of independently moving ions (yang2024, eq. 4)'
+
+
+@calcfunction
+def analyse_conductivity(
+    trajectory: MdTrajectoryData, thermo: orm.ArrayData, parameters: orm.Dict
+) -> dict[str, orm.Data] | ExitCode:
+    """Return diffusivities and Nernst–Einstein conductivities of a run at constant volume.
+
+    Parameters
+    ----------
+    trajectory : MdTrajectoryData
+        Production run.
+    thermo : ArrayData
+        Its time series, for the temperature.
+    parameters : Dict
+        ``charges`` (element to charge number), and optionally ``species`` (all by default), ``window_share`` (lags of
+        the fit as shares of the run), ``hop_length`` in Å, ``context``.
+
+    Returns
+    -------
+    dict
+        ``results`` (Dict, results schema) and ``curve`` (ArrayData: lag times and MSD of each species).
+    """
+    options = parameters.get_dict()
+    try:
+        charges = {element: float(charge) for element, charge in options['charges'].items()}
+        share = [float(edge) for edge in options.get('window_share', DEFAULT_WINDOW)]
+        temperature = block_average(thermo.get_array('temperature_K'))
+        with trajectory.open_trajectory() as frames:
+            species = list(options.get('species') or species_of(frames))
+            missing = sorted(set(species) - set(charges))
+            if missing:
+                raise ValueError(f'no charge was given for {", ".join(missing)}')
+            duration = float(np.ptp(times_ps_of(frames)))
+            displacements = mean_squared_displacement(frames, species, max_lag_ps=max(0.5, share[1]) * duration)
+            volumes = np.abs(np.linalg.det(np.asarray(frames.cells[:], dtype=float)))
+            counts = {symbol: int(indices_of(frames, symbol).size) for symbol in species}
+            n_frames = n_frames_of(frames)
+        window = (share[0] * duration, share[1] * duration)
+        volume = float(volumes.mean())
+        conditions = {
+            'temperature_K': temperature.mean, 'volume_A3': volume, 'n_atoms': trajectory.n_atoms,
+            'duration_ps': duration,
+        }  # fmt: skip
+        quantities: list[Quantity] = []
+        for symbol in species:
+            found = self_diffusion(displacements[symbol], window, hop_length=float(options.get('hop_length', 2.0)))
+            conductivity = nernst_einstein(
+                found, charges[symbol], n_ions=counts[symbol], volume=volume, temperature=temperature.mean,
+                temperature_error=temperature.error if np.isfinite(temperature.error) else 0.0,
+            )  # fmt: skip
+            quantities += _numbers(found, conductivity.conductivity, conductivity.conductivity_error, charges[symbol],
+                                   conditions)  # fmt: skip
+        notes = _notes(temperature.mean, options.get('target_temperature_K'))
+        for quantity in quantities:
+            quantity.warnings.extend(notes)
+        spread = float(np.ptp(volumes) / volume)
+        context = {
+            'engine': engine_text(trajectory.engine), 'formula': trajectory.formula, **conditions, 'n_frames': n_frames,
+            **options.get('context', {}),
+        }  # fmt: skip
+        if spread > 1e-6:
+            context['volume_spread'] = spread
+        return {'results': orm.Dict(results_dict(quantities, **context)), 'curve': _curve(displacements)}
+    except (ValueError, KeyError) as error:
+        return analysis_failed(error)
+
+
+def _notes(temperature: float, target: float | None) -> list[str]:
+    """Return what must be known about the temperature of a run."""
+    notes = []
+    if target is not None and abs(temperature / target - 1) > 0.05:
+        notes.append(f'the mean temperature of the run is {temperature:.0f} K instead of {target:g} K')
+    if temperature > 1.1 * ROOM_TEMPERATURE:
+        notes.append(f'this holds at {temperature:.0f} K, above room temperature, and is not extrapolated to it')
+    return notes
+
+
+def _numbers(
+    found: Diffusion, conductivity: float, conductivity_error: float, charge: float, conditions: dict[str, Any]
+) -> list[Quantity]:
+    common: dict[str, Any] = {
+        'n_samples': found.n_samples, 'error_method': found.error_method, 'window': found.window_ps,
+        'window_unit': 'ps', 'frames_used': found.n_frames, 'warnings': list(found.warnings),
+    }  # fmt: skip
+    return [
+        Quantity(
+            name=f'diffusivity.{found.species}', value=found.diffusivity, error=found.diffusivity_error, unit='cm^2/s',
+            definition=DIFFUSIVITY, conditions={**conditions, 'msd_exponent': found.exponent}, **common,
+        ),
+        Quantity(
+            name=f'conductivity.{found.species}', value=conductivity, error=conductivity_error, unit='mS/cm',
+            definition=CONDUCTIVITY, conditions={**conditions, 'charge': charge}, **common,
+        ),
+    ]  # fmt: skip
+
+
+def _curve(displacements: dict[str, MeanSquaredDisplacement]) -> orm.ArrayData:
+    """Return the mean squared displacements of all species in one node."""
+    curve = orm.ArrayData()
+    units = {'lag_time': 'ps'}
+    curve.set_array('lag_time', next(iter(displacements.values())).lag_times)
+    for symbol, result in displacements.items():
+        curve.set_array(f'msd_{symbol}', result.msd)
+        curve.set_array(f'msd_error_{symbol}', result.msd_error)
+        units |= {f'msd_{symbol}': 'Å^2', f'msd_error_{symbol}': 'Å^2'}
+    curve.base.attributes.set('units', units)
+    return curve
