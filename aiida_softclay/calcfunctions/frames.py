@@ -90,6 +90,11 @@ def frames_from_vasp_folder(folder: FolderData, parameters: Dict) -> FramesData:
             )
             for block in blocks:
                 output.append(block, source)
+            if summary.n_frames == 0:
+                raise ValueError(
+                    f'none of the {summary.n_steps} ionic steps can be used ({summary.n_unconverged} not '
+                    f'electronically converged, start {options["start"]})'
+                )
         node = FramesData.from_file(target)
     node.label = options['label']
     node.description = (

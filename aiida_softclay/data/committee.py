@@ -87,3 +87,13 @@ class Committee(Group):
         if len([member for member in self.potentials if member.uuid not in uuids]) < 2:
             raise ValueError('a committee needs at least two potentials: delete the group instead')
         super().remove_nodes(gone)
+
+    def clear(self) -> None:
+        """Refuse to empty the committee.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        raise ValueError('a committee needs at least two potentials: delete the group instead')

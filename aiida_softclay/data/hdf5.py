@@ -18,7 +18,8 @@ import numpy as np
 CHUNK_BYTES = 128 * 1024
 #: How much is held in memory at once when a file is streamed.
 SLAB_BYTES = 8 * 1024 * 1024
-#: Level 1 is within a few per cent of level 9 on thermal coordinates and several times faster.
+#: Byte shuffling and level 1 bring thermal coordinates from 12 to 10.2 bytes per atom and frame. Higher levels are slower
+#: and gain next to nothing; rounding to 1e-4 Å first would bring 8.6, too little to make the file lossy.
 GZIP_LEVEL = 1
 
 JSON_NAME = 'json'

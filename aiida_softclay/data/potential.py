@@ -27,7 +27,7 @@ class PotentialCaching(NodeCaching):
             'class': str(self._node.__class__),
             'suffix': Path(attributes.get('filename')).suffix,
             'type_map': attributes.get('type_map'),
-            'repository_hash': self._node.base.repository.hash(),
+            'md5': attributes.get('md5'),
         }
 
 
