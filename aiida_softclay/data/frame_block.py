@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.data import atomic_numbers as NUMBER_OF_SYMBOL  # noqa: N812
 from ase.data import chemical_symbols
 from ase.formula import Formula
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 #: Per-frame arrays of a block and how they are stored. Energies and cells keep double precision: an energy of a
 #: thousand eV in single precision would be good to 0.1 meV only, and cells carry the strain.
@@ -147,3 +150,17 @@ class FrameBlock:
         if len(indices):
             shown = ', '.join(str(index) for index in indices[:10]) + (', …' if len(indices) > 10 else '')
             raise InvalidFramesError(f'{what} in {len(indices)} frame(s) of the block, index {shown}')
+
+
+def block_atoms(block: FrameBlock, index: int) -> Atoms:
+    """Return frame ``index`` of a block as ASE atoms with energy, forces and stress."""
+    from ase import Atoms
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.stress import full_3x3_to_voigt_6_stress
+
+    atoms = Atoms(block.atomic_numbers, positions=block.positions[index], cell=block.cells[index], pbc=True)
+    labels = {'energy': float(block.energies[index]), 'forces': block.forces[index].astype(float)}
+    if block.virials is not None:
+        labels['stress'] = full_3x3_to_voigt_6_stress(-block.virials[index].astype(float) / atoms.get_volume())
+    atoms.calc = SinglePointCalculator(atoms, **labels)
+    return atoms

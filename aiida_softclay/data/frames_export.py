@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .frames_store import BlockView, FramesFile, block_atoms
+from .frame_block import block_atoms
+from .frames_store import BlockView, FramesFile
 
 PathLike = str | Path
 

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from ase.data import chemical_symbols
 
-from .frame_block import FRAME_DTYPES, FrameBlock, InvalidFramesError, formula_of
+from .frame_block import FRAME_DTYPES, FrameBlock, InvalidFramesError, block_atoms, formula_of
 from .hdf5 import (
     SLAB_BYTES,
     DamagedFileError,
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 'softclay-frames/1'
 VIRIAL_CONVENTION = 'virial = -volume * stress (tension positive stress), eV, positive in compression, no kinetic part'
+#: Arrays that compression does not make smaller.
+NOISY = ('positions', 'forces')
 UNSPECIFIED = 'unspecified'
 
 #: Engine facts that may differ between frames of one data set: patch versions are collected, and each element's
@@ -146,20 +148,6 @@ class BlockView:
     def atoms(self, index: int) -> Atoms:
         """Return one frame with its labels as ASE atoms (stress −virial/volume, tension positive)."""
         return block_atoms(self.read(index, index + 1), 0)
-
-
-def block_atoms(block: FrameBlock, index: int) -> Atoms:
-    """Return frame ``index`` of a block as ASE atoms with energy, forces and stress."""
-    from ase import Atoms
-    from ase.calculators.singlepoint import SinglePointCalculator
-    from ase.stress import full_3x3_to_voigt_6_stress
-
-    atoms = Atoms(block.atomic_numbers, positions=block.positions[index], cell=block.cells[index], pbc=True)
-    labels = {'energy': float(block.energies[index]), 'forces': block.forces[index].astype(float)}
-    if block.virials is not None:
-        labels['stress'] = full_3x3_to_voigt_6_stress(-block.virials[index].astype(float) / atoms.get_volume())
-    atoms.calc = SinglePointCalculator(atoms, **labels)
-    return atoms
 
 
 class FramesFile:
@@ -375,7 +363,7 @@ class FramesFile:
             group.create_dataset('atomic_numbers', data=np.asarray(numbers, dtype='<i4'), track_times=False)
             for name in FRAME_DTYPES:
                 if name in arrays:
-                    create_rows(group, name, arrays[name].shape[1:], FRAME_DTYPES[name])
+                    create_rows(group, name, arrays[name].shape[1:], FRAME_DTYPES[name], noisy=name in NOISY)
             view = self._blocks[key] = BlockView(group)
         for name, dataset in view.datasets.items():
             append_rows(dataset, arrays[name])

@@ -105,7 +105,7 @@ class TrajectoryFile:
                 write_attribute(self._file, 'engine', canonical_json(engine or {}))
                 write_attribute(self._file, 'stage', stage)
                 self._file.create_dataset('atomic_numbers', data=numbers.astype('<i4'), track_times=False)
-                create_rows(self._file, 'positions', (len(numbers), 3), DTYPES['positions'])
+                create_rows(self._file, 'positions', (len(numbers), 3), DTYPES['positions'], noisy=True)
                 create_rows(self._file, 'cells', (3, 3), DTYPES['cells'])
                 create_rows(self._file, 'steps', (), DTYPES['steps'])
             self._load()
@@ -233,7 +233,7 @@ class TrajectoryFile:
         if self._last_step is not None and step <= self._last_step:
             raise InvalidTrajectoryError(f'step {step} does not come after the last frame (step {self._last_step})')
         self._last_step = int(step)
-        # Whole chunks are written at once: a chunk that grows frame by frame is compressed again for every frame.
+        # Whole chunks are written at once: a chunk that grows frame by frame is filtered again for every frame.
         self._pending.append((positions.copy(), cell.copy(), int(step)))
         if len(self._pending) >= rows_in(CHUNK_BYTES, self.n_atoms * 12):
             self.flush()

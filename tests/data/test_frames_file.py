@@ -202,14 +202,14 @@ def test_select(frames_path, tmp_path, stratified):
 
 
 def test_select_is_uniform(tmp_path):
-    """Each of 10 frames is drawn with probability 3/10: 200 seeds give 60 ± 6.5 each (5 sigma: ± 33)."""
+    """Each of 10 frames is drawn with probability 3/10: 100 seeds give 30 ± 4.6 each (5 sigma: ± 23)."""
     path = write_frames(tmp_path / 'all.h5', [(make_block(n_frames=10), 'x')])
     counts = dict.fromkeys(energies(path), 0)
-    for seed in range(200):
+    for seed in range(100):
         select(path, tmp_path / 'some.h5', 3, seed)
         for energy in energies(tmp_path / 'some.h5'):
             counts[energy] += 1
-    assert all(27 < count < 93 for count in counts.values())
+    assert all(7 < count < 53 for count in counts.values())
 
 
 def test_merge(frames_path, tmp_path):
@@ -305,17 +305,13 @@ def test_damaged_files(frames_path, tmp_path):
 def test_flipped_byte_in_the_data_is_noticed(tmp_path):
     path = write_frames(tmp_path / 'a.h5', [(make_block(n_frames=400), 'x')])
     with FramesFile(path) as frames:
-        right = frames.content_hash()
         dataset = frames._file['blocks/0000/forces']
         offset = dataset.id.get_chunk_info(0).byte_offset
     data = bytearray(path.read_bytes())
     data[offset + 200] ^= 0xFF
     path.write_bytes(data)
-    try:
-        with FramesFile(path) as frames:
-            assert frames.content_hash() != right
-    except DamagedFileError as error:
-        assert 'forces' in str(error)  # noqa: PT017
+    with FramesFile(path) as frames, pytest.raises(DamagedFileError, match="'forces' of the file is damaged"):
+        frames.content_hash()
 
 
 def test_memory_is_bounded(tmp_path):
