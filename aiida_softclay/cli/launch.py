@@ -1,0 +1,192 @@
+"""``softclay launch``: start a study or one of its stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from aiida.cmdline.params import types
+from aiida.cmdline.utils import echo
+
+from aiida_softclay.cli.launching import find_family, launch_command
+
+
+@click.group('launch')
+def launch() -> None:
+    """Launch a study of a mixture, or one stage of it."""
+
+
+FAMILY = click.option('--family', help='POTCAR family, if there are several.')
+POTENTIAL = click.option(
+    '--potential', type=types.DataParamType(sub_classes=('aiida.data:softclay.potential',)),
+    help='A fitted potential (pk or uuid).',
+)  # fmt: skip
+STRUCTURE = click.argument('structure', type=types.DataParamType(sub_classes=('aiida.data:core.structure',)))
+
+
+def _build(process: str, *args: Any, **kwargs: Any) -> Any:
+    from aiida.plugins import WorkflowFactory
+
+    return WorkflowFactory(process).get_builder_from_protocol(*args, **kwargs)
+
+
+@launch.command('protocols')
+@click.argument('process', type=click.Choice(
+    ['study', 'aimd', 'fit_potential', 'amorphous', 'stress_pulse', 'constant_strain', 'conductivity']
+))  # fmt: skip
+@click.argument('protocol', required=False)
+def protocols(process: str, protocol: str | None) -> None:
+    """List the protocols of PROCESS, or print the values of one PROTOCOL with their meaning and source."""
+    import yaml
+    from aiida.plugins import WorkflowFactory
+
+    workchain = WorkflowFactory(f'softclay.{process}')
+    if protocol is None:
+        for name, description in workchain.get_available_protocols().items():
+            default = ' (default)' if name == workchain.get_default_protocol() else ''
+            echo.echo(f'{name}{default}: {description.strip()}')
+        return
+    try:
+        values = workchain.get_protocol_inputs(protocol)
+    except ValueError as error:
+        echo.echo_critical(str(error))
+    echo.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    for name, description in workchain.get_protocol_descriptions().items():
+        echo.echo(f'{name}: {description.strip()}')
+
+
+@launch_command('study', 'vasp', 'dp', 'lmp')
+@click.argument('mixture')
+@FAMILY
+@POTENTIAL
+@click.option('--max-jobs', type=click.IntRange(1), help='Most branches at once.')
+def study(mixture, family, potential, max_jobs, protocol, overrides, options, codes):
+    """Compute everything for MIXTURE, for example 2LiCl-GaF3: sample, fit, build the glass, load it, let it diffuse."""
+    from aiida_softclay.workflows.estimate import estimate_study
+
+    builder = _build(
+        'softclay.study', codes, mixture, potential_family=find_family(family), potential=potential, protocol=protocol,
+        overrides=overrides, options=dict.fromkeys(codes, options) if options else None, max_concurrent_jobs=max_jobs,
+    )  # fmt: skip
+    return builder, estimate_study(mixture, builder.parameters.get_dict(), with_fit=potential is None)
+
+
+@launch_command('aimd', 'vasp')
+@click.argument('structure')
+@FAMILY
+@click.option('--min-length', type=click.FloatRange(min=1), default=10.0, show_default=True, help='Of the cell, Å.')
+def aimd(structure, family, min_length, protocol, overrides, options, codes):
+    """Sample STRUCTURE by AIMD: the name of a known crystal, a structure file, or the pk of a StructureData."""
+    from aiida_softclay.workflows.estimate import estimate_aimd
+
+    node = _load_structure(structure, min_length)
+    builder = _build(
+        'softclay.aimd', code=codes['vasp'], structure=node, potential_family=find_family(family), protocol=protocol,
+        overrides=overrides, options=options,
+    )  # fmt: skip
+    return builder, [estimate_aimd('aimd', builder.plan.get_dict(), len(node.sites))]
+
+
+@launch_command('fit-potential', 'dp')
+@click.argument('frames', type=types.DataParamType(sub_classes=('aiida.data:softclay.frames',)))
+def fit_potential(frames, protocol, overrides, options, codes):
+    """Fit a potential to the labelled FRAMES (pk or uuid)."""
+    from aiida_softclay.workflows.estimate import estimate_fit
+
+    builder = _build(
+        'softclay.fit_potential', codes['dp'], frames, protocol=protocol, overrides=overrides, options=options
+    )
+    return builder, [estimate_fit(builder.parameters.get_dict())]
+
+
+@launch_command('amorphous', 'lmp')
+@click.argument('mixture')
+@POTENTIAL
+@click.option(
+    '--interface', type=types.DataParamType(sub_classes=('aiida.data:core.structure',)), help='Equilibrated slab.'
+)
+def amorphous(mixture, potential, interface, protocol, overrides, options, codes):
+    """Build and equilibrate the glass of MIXTURE with a fitted potential."""
+    from aiida_softclay.workflows.estimate import estimate_amorphous
+
+    builder = _build(
+        'softclay.amorphous', codes['lmp'], mixture, potential=_required(potential), interface=interface,
+        protocol=protocol, overrides=overrides, options=options,
+    )  # fmt: skip
+    return builder, [estimate_amorphous(builder.parameters.get_dict())]
+
+
+@launch_command('md', 'lmp')
+@STRUCTURE
+@click.argument('plan', type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@POTENTIAL
+def md(structure, plan, potential, protocol, overrides, options, codes):
+    """Run the stages of the YAML file PLAN on STRUCTURE with a fitted potential."""
+    import yaml
+
+    from aiida_softclay.workflows.estimate import estimate_md
+
+    if protocol or overrides:
+        echo.echo_critical('a plan has no protocol: write what you want into the plan')
+    try:
+        content = yaml.safe_load(plan.read_text(encoding='utf-8'))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        echo.echo_critical(f'{plan} is not YAML: {error}')
+    if not isinstance(content, dict):
+        echo.echo_critical(f'{plan} must hold a mapping with `stages`')
+    builder = _build('softclay.md', codes['lmp'], structure, content, potential=_required(potential), options=options)
+    return builder, [estimate_md('md', content, len(structure.sites))]
+
+
+def _experiment(name: str, process: str, about: str) -> click.Command:
+    def command(structure, potential, protocol, overrides, options, codes):
+        from aiida_softclay.workflows.estimate import estimate_experiment
+
+        builder = _build(
+            process, codes['lmp'], structure, potential=_required(potential), protocol=protocol, overrides=overrides,
+            options=options,
+        )  # fmt: skip
+        return builder, [estimate_experiment(process, builder.parameters.get_dict(), len(structure.sites))]
+
+    command.__doc__ = about
+    return launch_command(name, 'lmp')(STRUCTURE(POTENTIAL(command)))
+
+
+EXPERIMENTS = [
+    _experiment('stress-pulse', 'softclay.stress_pulse', 'Load STRUCTURE with pulses of stress and release it.'),
+    _experiment('constant-strain', 'softclay.constant_strain', 'Strain STRUCTURE at a constant rate.'),
+    _experiment('conductivity', 'softclay.conductivity', 'Let the ions of STRUCTURE diffuse.'),
+]
+
+
+def _required(potential: Any) -> Any:
+    if potential is None:
+        echo.echo_critical('name a fitted potential with --potential; `verdi node list` and `softclay trace` find it')
+    return potential
+
+
+def _load_structure(text: str, min_length: float) -> Any:
+    from aiida import orm
+    from aiida.common.exceptions import NotExistent
+
+    from aiida_softclay.calcfunctions.structures import build_crystal
+    from aiida_softclay.structures.crystals import UnknownCrystalError, phase
+
+    if Path(text).is_file():
+        import ase.io
+
+        return orm.StructureData(ase=ase.io.read(text))
+    try:
+        phase(text)
+    except UnknownCrystalError as crystal_error:
+        try:
+            return types.DataParamType(sub_classes=('aiida.data:core.structure',)).convert(text, None, None)
+        except (click.BadParameter, NotExistent):
+            echo.echo_critical(f'{text} is neither a file nor the pk of a structure, and {crystal_error}')
+    made = build_crystal(orm.Dict({'crystal': text, 'min_length': min_length}))
+    return made['structure'] if isinstance(made, dict) else made
+
+
+for _command in (study, aimd, fit_potential, amorphous, md, *EXPERIMENTS):
+    launch.add_command(_command)

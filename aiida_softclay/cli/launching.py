@@ -1,0 +1,242 @@
+"""What all ``softclay launch`` commands share: options, codes, dry run, submission and waiting."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from aiida.cmdline.utils import decorators, echo
+
+#: Engine to the entry points that a code of it may have as default plugin.
+ENGINES = {
+    'vasp': ('softclay.vasp_md', 'vasp.vasp'),
+    'dp': ('softclay.dp.train', 'softclay.dp.freeze', 'softclay.dp.compress', 'softclay.dp.test'),
+    'lmp': ('softclay.lammps', 'lammps.raw', 'lammps.base'),
+}
+
+
+def find_code(engine: str, label: str | None):
+    """Return the code of an engine: the one named, else the only one there is.
+
+    Ends the command with a sentence if there is none, or several to choose from.
+    """
+    from aiida import orm
+    from aiida.common.exceptions import MultipleObjectsError, NotExistent
+
+    if label:
+        try:
+            return orm.load_code(label)
+        except (NotExistent, MultipleObjectsError) as error:
+            echo.echo_critical(f'--{engine} {label}: {error}')
+    query = orm.QueryBuilder().append(
+        orm.InstalledCode, filters={'attributes.input_plugin': {'in': list(ENGINES[engine])}}
+    )
+    codes = [code for code in query.all(flat=True) if not code.is_hidden]
+    named = [code for code in codes if code.label == engine]
+    codes = named if len(named) == 1 else codes
+    if not codes:
+        echo.echo_critical(f'no code runs {engine} here: `./setup_profile.sh` makes one, or name yours with --{engine}')
+    if len(codes) > 1:
+        labels = ', '.join(sorted(code.full_label for code in codes))
+        echo.echo_critical(f'several codes run {engine}: choose with --{engine} from {labels}')
+    return codes[0]
+
+
+def find_family(label: str | None) -> str:
+    """Return the label of the POTCAR family: the one named, else the only one there is."""
+    from aiida import orm
+    from aiida.plugins import GroupFactory
+
+    group_class = GroupFactory('vasp.potcar')
+    labels = orm.QueryBuilder().append(group_class, project='label').all(flat=True)
+    if label:
+        if label not in labels:
+            echo.echo_critical(f'there is no POTCAR family {label}: known are {", ".join(sorted(labels)) or "none"}')
+        return label
+    if len(labels) != 1:
+        echo.echo_critical(
+            f'choose a POTCAR family with --family from {", ".join(sorted(labels))}'
+            if labels
+            else 'no POTCAR family is uploaded: `./setup_profile.sh` makes one'
+        )
+    return labels[0]
+
+
+def scheduler_options(
+    wallclock: int | None, mpiprocs: int | None, queue: str | None, account: str | None
+) -> dict[str, Any] | None:
+    """Return the scheduler options that were asked for, or ``None`` if none was."""
+    options: dict[str, Any] = {}
+    if mpiprocs is not None:
+        options['resources'] = {'num_machines': 1, 'num_mpiprocs_per_machine': mpiprocs}
+        options['withmpi'] = mpiprocs > 1
+    if wallclock is not None:
+        options['max_wallclock_seconds'] = wallclock
+    if queue:
+        options['queue_name'] = queue
+    if account:
+        options['account'] = account
+    return options or None
+
+
+def read_overrides(path: Path | None) -> dict[str, Any] | None:
+    """Return the mapping in a YAML file; ends the command with a sentence if it is none."""
+    import yaml
+
+    if path is None:
+        return None
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        echo.echo_critical(f'{path} is not YAML: {error}')
+    if not isinstance(content, dict):
+        echo.echo_critical(f'{path} must hold a mapping of overrides, like the protocol it changes')
+    return content
+
+
+OVERRIDES = click.option(
+    '-O', '--overrides', type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help='YAML file with the values of the protocol to change.',
+)  # fmt: skip
+
+
+def launch_command(name: str, *engines: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Return a decorator that makes a command of a function that returns a builder and the lines of its plan.
+
+    The function gets its own arguments, ``protocol``, ``overrides`` (a mapping or None), ``options`` (a mapping or
+    None) and ``codes`` (engine to code). It returns
+    ``(builder, plan)`` with the plan as a list of :class:`~aiida_softclay.workflows.estimate.StageEstimate`.
+    """
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        @functools.wraps(function)
+        def command(
+            protocol, overrides, dry_run, wait, wallclock, mpiprocs, queue, account, **arguments
+        ):  # fmt: skip
+            from aiida.common.exceptions import ValidationError
+
+            labels = {engine: arguments.pop(engine, None) for engine in ENGINES}
+            try:
+                builder, plan = function(
+                    protocol=protocol,
+                    overrides=read_overrides(overrides),
+                    options=scheduler_options(wallclock, mpiprocs, queue, account),
+                    codes={engine: find_code(engine, labels[engine]) for engine in engines},
+                    **arguments,
+                )
+            except (ValueError, ValidationError) as error:
+                echo.echo_critical(str(error))
+            if dry_run:
+                check_builder(builder)
+                print_plan(plan)
+                return
+            launch(builder, plan, wait)
+
+        for option in reversed([
+            click.option('--protocol', help='Protocol; the workchain has a default.'),
+            OVERRIDES,
+            click.option('-n', '--dry-run', is_flag=True, help='Print what would be done and what it costs.'),
+            click.option('-w', '--wait', is_flag=True, help='Show the progress and end with the results.'),
+            click.option('--wallclock', type=click.IntRange(60), help='Walltime of each job, s.'),
+            click.option('--mpiprocs', type=click.IntRange(1), help='MPI processes of each job.'),
+            click.option('--queue', help='Queue of the scheduler.'),
+            click.option('--account', help='Account of the scheduler.'),
+            *[click.option(f'--{name}', help=f'Code that runs {name}, if there are several.') for name in engines],
+        ]):  # fmt: skip
+            command = option(command)
+        return click.command(name)(decorators.with_dbenv()(command))
+
+    return decorate
+
+
+def check_builder(builder: Any) -> None:
+    """End the command with a sentence if the inputs do not pass the validation of the workchain."""
+    inputs = builder._inputs(prune=True)
+    error = builder.process_class.spec().validate_inputs(inputs)
+    if error is not None:
+        echo.echo_critical(f'{error.port}: {error.message}' if error.port else str(error.message))
+
+
+def print_plan(plan: list[Any]) -> None:
+    """Print the stages of a plan with their size and rough cost."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    grid = Table(box=None, header_style='bold', pad_edge=False)
+    for column in ('stage', 'processes', 'atoms', 'steps', 'simulated', 'frames', 'disk', 'core-hours'):
+        grid.add_column(column, justify='left' if column == 'stage' else 'right')
+    for row in plan:
+        grid.add_row(
+            row.stage, str(row.n_processes), str(row.n_atoms or ''), f'{row.steps:,}' if row.steps else '',
+            f'{row.duration_ps:g} ps' if row.duration_ps else '', f'{row.frames:,}' if row.frames else '',
+            bytes_text(row.bytes_stored), f'{row.core_hours:.2g}' if row.core_hours else '',
+        )  # fmt: skip
+    grid.add_row(
+        'all', str(sum(row.n_processes for row in plan)), '', f'{sum(row.steps for row in plan):,}', '',
+        f'{sum(row.frames for row in plan):,}', bytes_text(sum(row.bytes_stored for row in plan)),
+        f'{sum(row.core_hours for row in plan):.2g}',
+    )  # fmt: skip
+    console.print(grid)
+    console.print('Core-hours are rough: they scale measured speeds of one core with atoms and steps.')
+
+
+def bytes_text(count: float) -> str:
+    """Return a number of bytes for people.
+
+    >>> bytes_text(1530000)
+    '1.5 MB'
+    """
+    if not count:
+        return ''
+    for unit in ('B', 'kB', 'MB', 'GB'):
+        if count < 1000:
+            return f'{count:.3g} {unit}'
+        count /= 1000
+    return f'{count:.3g} TB'
+
+
+def launch(builder: Any, plan: list[Any], wait: bool) -> None:
+    """Submit a builder, say how to look at it, and follow it if asked."""
+    from aiida.common.exceptions import ValidationError
+    from aiida.engine import submit
+    from aiida.engine.daemon.client import get_daemon_client
+
+    running = get_daemon_client().is_daemon_running
+    try:
+        node = submit(builder)
+    except (ValueError, ValidationError) as error:
+        echo.echo_critical(str(error))
+    echo.echo_success(f'{node.process_label} <{node.pk}> is submitted: `softclay status {node.pk}` shows how far it is')
+    if not running:
+        echo.echo_warning('the daemon is not running, so nothing moves: type `verdi daemon start`')
+    if wait:
+        wait_for(node)
+
+
+def wait_for(node: Any) -> None:
+    """Follow a process to its end and print its numbers; the command fails if the process did."""
+    from rich.console import Console
+
+    from aiida_softclay.cli.results import print_table
+    from aiida_softclay.cli.status import advice, follow_process, state_text
+    from aiida_softclay.report.queries import results_table
+
+    console = Console()
+    try:
+        follow_process(node, console, interval=2.0)
+    except KeyboardInterrupt:
+        echo.echo_warning(f'it goes on without this terminal: `softclay status {node.pk} --follow` comes back to it')
+        raise click.exceptions.Exit(130) from None
+    table = results_table(process=node)
+    if not table.empty:
+        print_table(table, show_warnings=True)
+    if not node.is_finished_ok:
+        console.print(advice(node) or '', soft_wrap=True)
+        echo.echo_critical(f'{node.process_label} <{node.pk}> {state_text(node)}')
+    echo.echo_success(
+        f'{node.process_label} <{node.pk}> finished: `softclay trace {node.pk}` shows where its numbers come from'
+    )

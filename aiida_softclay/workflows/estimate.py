@@ -1,0 +1,180 @@
+"""What a launch will do and roughly cost, worked out before anything is submitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiida.plugins import WorkflowFactory
+
+from aiida_softclay.calculations.aimd_plan import AimdPlan, melt_quench_segments
+from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.structures.composition import Mixture
+from aiida_softclay.workflows.sampling import SampledStructure, sampling_plan
+
+#: Core-seconds per atom and step, measured on one core with the demo's network and CHGNet 0.3.0.
+CHGNET_CORE_SECONDS = 3.0e-3
+DEEPMD_CORE_SECONDS = 8.0e-5
+TRAINING_CORE_SECONDS = 2.5e-4
+#: Plane-wave DFT is far dearer: about 600 core-seconds for a step of 100 atoms, growing with the square of the atoms.
+#: A rule of thumb, not a measurement.
+DFT_CORE_SECONDS_100_ATOMS = 600.0
+
+BYTES_PER_LABELLED_ATOM = 24
+BYTES_PER_FRAME = 200
+
+
+@dataclass(frozen=True)
+class StageEstimate:
+    """Size and rough cost of one stage.
+
+    Attributes
+    ----------
+    stage : str
+        Name.
+    n_processes : int
+        Jobs that are submitted if none is interrupted.
+    n_atoms : int
+        Atoms of the cell; 0 where there is none.
+    steps : int
+        Steps of dynamics or training, with minimisations at their limit.
+    duration_ps : float
+        Simulated time, ps.
+    frames : int
+        Frames that are stored.
+    bytes_stored : float
+        Size of these in the repository.
+    core_hours : float
+        Rough cost.
+    """
+
+    stage: str
+    n_processes: int = 1
+    n_atoms: int = 0
+    steps: int = 0
+    duration_ps: float = 0.0
+    frames: int = 0
+    bytes_stored: float = 0.0
+    core_hours: float = 0.0
+
+
+def estimate_aimd(stage: str, plan: Mapping[str, Any], n_atoms: int, stand_in: bool = True) -> StageEstimate:
+    """Return the estimate of an AIMD plan for a cell of ``n_atoms``.
+
+    Raises
+    ------
+    PlanError
+        If the plan cannot be run.
+    """
+    parsed = AimdPlan.from_dict(plan)
+    per_step = CHGNET_CORE_SECONDS * n_atoms if stand_in else DFT_CORE_SECONDS_100_ATOMS * (n_atoms / 100) ** 2
+    return StageEstimate(
+        stage,
+        len(parsed.runs()),
+        n_atoms,
+        parsed.total_steps,
+        parsed.duration_ps,
+        parsed.n_frames,
+        parsed.n_frames * (n_atoms * BYTES_PER_LABELLED_ATOM + BYTES_PER_FRAME),
+        parsed.total_steps * per_step / 3600,
+    )
+
+
+def estimate_md(stage: str, plan: Mapping[str, Any] | MdPlan, n_atoms: int) -> StageEstimate:
+    """Return the estimate of an MD plan for a cell of ``n_atoms``.
+
+    Raises
+    ------
+    PlanError
+        If the plan cannot be run.
+    """
+    parsed = plan if isinstance(plan, MdPlan) else MdPlan.from_dict(plan)
+    return StageEstimate(
+        stage,
+        1,
+        n_atoms,
+        parsed.total_steps,
+        parsed.total_duration_ps,
+        parsed.n_frames,
+        parsed.stored_bytes(n_atoms),
+        parsed.total_steps * n_atoms * DEEPMD_CORE_SECONDS / 3600,
+    )
+
+
+def estimate_fit(parameters: Mapping[str, Any], n_atoms: int = 50) -> StageEstimate:
+    """Return the estimate of a fit; ``n_atoms`` is the mean size of a frame."""
+    steps = int(parameters['training']['numb_steps'])
+    return StageEstimate('fit_potential', 1, 0, steps, core_hours=steps * n_atoms * TRAINING_CORE_SECONDS / 3600)
+
+
+def estimate_experiment(process: str, parameters: Mapping[str, Any], n_atoms: int) -> StageEstimate:
+    """Return the estimate of an experiment, by the entry point of its workchain."""
+    return estimate_md(process.rpartition('.')[2], WorkflowFactory(process).build_plan(parameters), n_atoms)
+
+
+def estimate_amorphous(parameters: Mapping[str, Any]) -> StageEstimate:
+    """Return the estimate of the amorphous model."""
+    plan = WorkflowFactory('softclay.amorphous').build_plan(parameters)
+    return estimate_md('amorphous', plan, int(parameters['n_atoms']))
+
+
+def count_atoms(entry: SampledStructure) -> int:
+    """Return the number of atoms of a sampled structure, by building it without storing anything.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be built; the message says why.
+    """
+    from aiida_softclay.structures.crystals import crystal
+    from aiida_softclay.structures.slabs import interface_slab
+    from aiida_softclay.structures.supercells import supercell
+
+    parameters = dict(entry.parameters)
+    if entry.kind == 'crystal':
+        return len(supercell(crystal(parameters['crystal']), parameters['min_length']))
+    mixture = Mixture.parse(parameters.pop('mixture'))
+    if entry.kind == 'slab':
+        return len(interface_slab(mixture, **parameters).atoms)
+    return int(parameters['n_formula_units']) * mixture.atoms_per_unit
+
+
+def estimate_study(
+    mixture: str, parameters: Mapping[str, Any], with_fit: bool = True, stand_in: bool = True
+) -> list[StageEstimate]:
+    """Return the estimates of all stages of a study.
+
+    Raises
+    ------
+    ValueError
+        If a stage cannot be laid out.
+    """
+    stages: list[StageEstimate] = []
+    if with_fit:
+        aimd = WorkflowFactory('softclay.aimd')
+        plan = sampling_plan(parameters['sampling'], Mixture.parse(mixture), parameters['seed'])
+        for entry in plan:
+            inputs = aimd.get_protocol_inputs(entry.protocol, entry.overrides)
+            segments = melt_quench_segments(**inputs['schedule'])
+            stages.append(
+                estimate_aimd(
+                    f'aimd {entry.label}', {**inputs['plan'], 'segments': segments}, count_atoms(entry), stand_in
+                )
+            )
+        fit = WorkflowFactory('softclay.fit_potential').get_protocol_inputs(
+            parameters['fit']['protocol'], parameters['fit']['overrides']
+        )
+        frames = sum(stage.frames for stage in stages)
+        mean = sum(stage.frames * stage.n_atoms for stage in stages) // max(frames, 1)
+        stages.append(estimate_fit(fit, mean))
+    settings = parameters['amorphous']
+    glass = WorkflowFactory('softclay.amorphous').get_protocol_inputs(settings['protocol'], settings['overrides'])
+    stages.append(estimate_amorphous(glass))
+    for name in ('stress_pulse', 'constant_strain', 'conductivity'):
+        process = f'softclay.{name}'
+        inputs = WorkflowFactory(process).get_protocol_inputs(
+            parameters[name]['protocol'], parameters[name]['overrides']
+        )
+        stages.append(estimate_experiment(process, inputs, int(glass['n_atoms'])))
+    return stages

@@ -1,0 +1,369 @@
+"""The whole chain for one mixture of two salts, from crystals to a table of numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.engine import ToContext, WorkChain, if_, while_
+from aiida.plugins import DataFactory
+
+from aiida_softclay.calcfunctions.frames import merge_frames
+from aiida_softclay.calcfunctions.results import collect_results
+from aiida_softclay.calcfunctions.structure_analysis import analyse_anion_exchange, exchange_parameters
+from aiida_softclay.structures.composition import Mixture
+from aiida_softclay.workflows.amorphous import AmorphousWorkChain
+from aiida_softclay.workflows.concurrency import BoundedBranchesMixin, computer_job_limit
+from aiida_softclay.workflows.conductivity import ConductivityWorkChain
+from aiida_softclay.workflows.constant_strain import ConstantStrainWorkChain
+from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain
+from aiida_softclay.workflows.protocol import ProtocolMixin
+from aiida_softclay.workflows.sampling import sampling_plan, validate_sampling
+from aiida_softclay.workflows.stress_pulse import StressPulseWorkChain
+
+PotentialData = DataFactory('softclay.potential')
+
+#: The experiments on the amorphous model: independent of each other.
+EXPERIMENTS = {
+    'stress_pulse': StressPulseWorkChain,
+    'constant_strain': ConstantStrainWorkChain,
+    'conductivity': ConductivityWorkChain,
+}
+
+
+def validate_mixture(value: orm.Str, _: Any) -> str | None:
+    """Return a sentence if the mixture cannot be made."""
+    try:
+        Mixture.parse(value.value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def validate_inputs(inputs: AttributeDict, _: Any) -> str | None:
+    """Return a sentence if the inputs contradict each other."""
+    try:
+        mixture = Mixture.parse(inputs['mixture'].value)
+    except ValueError as error:
+        return str(error)
+    if 'potential' in inputs:
+        missing = sorted(set(mixture.elements) - set(inputs['potential'].type_map))
+        if missing:
+            return (
+                f'the potential does not know {", ".join(missing)}: it knows {"-".join(inputs["potential"].type_map)}'
+            )
+        return None
+    for name in ('vasp', 'dp'):
+        if name not in inputs['codes']:
+            return f'codes.{name} is missing: without a finished potential the study samples and fits one'
+    if 'potential_family' not in inputs:
+        return 'potential_family is missing: the label of an uploaded POTCAR family'
+    return validate_sampling(inputs['parameters'].get_dict()['sampling'], mixture)
+
+
+class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
+    """Sample, fit, build the glass, load it, let it diffuse, and gather the numbers."""
+
+    _protocol_file = 'study'
+
+    @classmethod
+    def define(cls, spec):
+        """Define inputs, outline, outputs and exit codes."""
+        super().define(spec)
+        spec.input(
+            'mixture',
+            valid_type=orm.Str,
+            validator=validate_mixture,
+            help='The salts and their ratio, for example 2LiCl-GaF3.',
+        )
+        spec.input('parameters', valid_type=orm.Dict, help='What is done at each stage: see the protocols.')
+        spec.input_namespace('codes', help='The engines.')
+        spec.input(
+            'codes.vasp', valid_type=orm.AbstractCode, required=False, help='VASP, or the VASP-compatible driver.'
+        )
+        spec.input('codes.dp', valid_type=orm.AbstractCode, required=False, help='DeePMD-kit.')
+        spec.input('codes.lmp', valid_type=orm.AbstractCode, help='LAMMPS with the DeePMD plugin.')
+        spec.input('potential_family', valid_type=orm.Str, required=False, help='Label of the POTCAR family.')
+        spec.input('potential_mapping', valid_type=orm.Dict, required=False, help='Element to POTCAR name.')
+        spec.input(
+            'potential', valid_type=PotentialData, required=False, help='A finished potential: skips sampling and fit.'
+        )
+        spec.input_namespace('options', help='Scheduler options of the jobs of each engine.')
+        for engine in ('vasp', 'dp', 'lmp'):
+            spec.input(f'options.{engine}', valid_type=orm.Dict, required=False, help=f'Options of the {engine} jobs.')
+        spec.input(
+            'max_concurrent_jobs', valid_type=orm.Int, required=False,
+            help="Most branches at once; the limit recorded on the engines' computers by default.",
+        )  # fmt: skip
+        spec.inputs.validator = validate_inputs
+
+        spec.outline(
+            cls.setup,
+            if_(cls.should_sample)(
+                cls.queue_sampling,
+                while_(cls.has_pending_branches)(cls.submit_branches),
+                cls.inspect_sampling,
+                cls.run_fit,
+                cls.inspect_fit,
+            ),
+            cls.run_amorphous,
+            cls.inspect_amorphous,
+            cls.analyse_structure,
+            cls.queue_experiments,
+            while_(cls.has_pending_branches)(cls.submit_branches),
+            cls.inspect_experiments,
+            cls.results,
+        )
+
+        spec.output('results', valid_type=orm.Dict, help='All numbers, in the results schema.')
+        spec.output('potential', valid_type=PotentialData, required=False, help='The potential that was used.')
+        spec.output('frames', valid_type=DataFactory('softclay.frames'), required=False, help='All labelled frames.')
+        spec.output('structure', valid_type=orm.StructureData, required=False, help='The amorphous model.')
+        spec.output(
+            'pair_distributions', valid_type=orm.ArrayData, required=False, help='g(r) before and after the melt.'
+        )
+        spec.output_namespace('stages', valid_type=orm.Dict, dynamic=True, help='Results of each stage.')
+        spec.output_namespace('curves', valid_type=orm.ArrayData, dynamic=True, help='Curves of the experiments.')
+
+        spec.exit_code(401, 'ERROR_SAMPLING_FAILED', message='the sampling of {branches} failed')
+        spec.exit_code(402, 'ERROR_FIT_FAILED', message='the fit of the potential failed: {message}')
+        spec.exit_code(403, 'ERROR_AMORPHOUS_FAILED', message='the amorphous model failed: {message}')
+        spec.exit_code(404, 'ERROR_EXPERIMENTS_FAILED', message='these experiments failed: {branches}')
+        spec.exit_code(
+            501, 'ERROR_POTENTIAL_REFUSED', message='the study does not go on with this potential: {message}'
+        )
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls, codes, mixture, *, potential_family=None, potential_mapping=None, potential=None, protocol=None,
+        overrides=None, options=None, max_concurrent_jobs=None,
+    ):  # fmt: skip
+        """Return a builder with everything set.
+
+        Parameters
+        ----------
+        codes : dict
+            ``vasp``, ``dp`` and ``lmp`` to codes.
+        mixture : str
+            For example ``2LiCl-GaF3``.
+        potential_family : str, optional
+            Label of the POTCAR family; needed unless a potential is given.
+        potential_mapping : dict, optional
+            Element to POTCAR name; the elements themselves by default.
+        potential : PotentialData, optional
+            A finished potential, which skips sampling and fit.
+        protocol, overrides
+            See :meth:`get_available_protocols`.
+        options : dict, optional
+            ``vasp``, ``dp``, ``lmp`` to scheduler options.
+        max_concurrent_jobs : int, optional
+            Most branches at once.
+
+        Raises
+        ------
+        ProtocolError
+            If the protocol, or a key of the overrides, does not exist.
+        """
+        parameters = cls.get_protocol_inputs(protocol, overrides)
+        parameters['protocol'] = protocol or cls.get_default_protocol()
+        builder = cls.get_builder()
+        builder.mixture = orm.Str(mixture)
+        builder.parameters = orm.Dict(parameters)
+        builder.codes = {name: code for name, code in codes.items() if code is not None}
+        if potential_family is not None:
+            builder.potential_family = orm.Str(potential_family)
+        if potential_mapping is not None:
+            builder.potential_mapping = orm.Dict(potential_mapping)
+        if potential is not None:
+            builder.potential = potential
+        if options:
+            builder.options = {engine: orm.Dict(values) for engine, values in options.items()}
+        if max_concurrent_jobs is not None:
+            builder.max_concurrent_jobs = orm.Int(max_concurrent_jobs)
+        builder.metadata.label = mixture
+        return builder
+
+    def setup(self):
+        """Read the inputs once."""
+        self.ctx.parameters = AttributeDict(self.inputs.parameters.get_dict())
+        self.ctx.mixture_text = self.inputs.mixture.value
+        self.ctx.limit = (
+            self.inputs.max_concurrent_jobs.value
+            if 'max_concurrent_jobs' in self.inputs
+            else computer_job_limit(*self.inputs.codes.values())
+        )
+        self.ctx.stages = {}
+        if 'potential' in self.inputs:
+            self.ctx.potential = self.inputs.potential
+            self.out('potential', self.inputs.potential)
+
+    def should_sample(self) -> bool:
+        """Return whether a potential has to be made."""
+        return 'potential' not in self.inputs
+
+    def build_branch(self, name: str):
+        """Return the builder of one sampled structure or experiment."""
+        if name in EXPERIMENTS:
+            return self._experiment(name)
+        return self._sampling(name)
+
+    def _options(self, engine: str) -> dict[str, Any] | None:
+        return (
+            self.inputs.options[engine].get_dict()
+            if 'options' in self.inputs and engine in self.inputs.options
+            else None
+        )
+
+    def queue_sampling(self):
+        """Lay out the structures to sample."""
+        plan = sampling_plan(
+            self.ctx.parameters.sampling, Mixture.parse(self.ctx.mixture_text), self.ctx.parameters.seed
+        )
+        self.ctx.sampling = {entry.label: entry.as_dict() for entry in plan}
+        self.queue_branches(self.ctx.sampling, self.ctx.limit)
+
+    def _sampling(self, label: str):
+        from aiida_softclay.workflows.sampling import sampling_builder
+
+        return sampling_builder(
+            self.ctx.sampling[label],
+            code=self.inputs.codes.vasp,
+            potential_family=self.inputs.potential_family.value,
+            potential_mapping=self.inputs.potential_mapping.get_dict() if 'potential_mapping' in self.inputs else None,
+            options=self._options('vasp'),
+        )
+
+    def inspect_sampling(self):
+        """Gather the frames of all structures, or name those that failed."""
+        failed = [label for label in self.ctx.sampling if not self.branch(label).is_finished_ok]
+        if failed:
+            reasons = [f'{label} ({self.branch(label).exit_message})' for label in failed]
+            return self.exit_codes.ERROR_SAMPLING_FAILED.format(branches=', '.join(reasons))
+        frames = {label: self.branch(label).outputs.frames for label in self.ctx.sampling}
+        self.ctx.frames = merge_frames(**frames, metadata={'call_link_label': 'merge_frames'})
+        self.out('frames', self.ctx.frames)
+        self.report(f'{self.ctx.frames.n_frames} labelled frames of {len(frames)} structures')
+        return None
+
+    def run_fit(self):
+        """Train the potential on all frames."""
+        settings = self.ctx.parameters.fit
+        builder = FitPotentialWorkChain.get_builder_from_protocol(
+            self.inputs.codes.dp,
+            self.ctx.frames,
+            protocol=settings.protocol,
+            overrides=settings.overrides,
+            options=self._options('dp'),
+        )
+        builder.metadata.call_link_label = 'fit_potential'
+        return ToContext(fit=self.submit(builder))
+
+    def inspect_fit(self):
+        """Take the potential, unless it missed its gate."""
+        fit = self.ctx.fit
+        if 'results' in fit.outputs:
+            self.ctx.stages['potential'] = fit.outputs.results
+            self.out('stages.potential', fit.outputs.results)
+        if 'potential' in fit.outputs:
+            self.out('potential', fit.outputs.potential)
+        if not fit.is_finished_ok:
+            code = self.exit_codes
+            physics = fit.exit_status is not None and 500 <= fit.exit_status < 600
+            exit_code = code.ERROR_POTENTIAL_REFUSED if physics else code.ERROR_FIT_FAILED
+            return exit_code.format(message=fit.exit_message)
+        self.ctx.potential = fit.outputs.potential
+        return None
+
+    def run_amorphous(self):
+        """Build and equilibrate the glass."""
+        settings = self.ctx.parameters.amorphous
+        interface = self.ctx.parameters.sampling.interface
+        builder = AmorphousWorkChain.get_builder_from_protocol(
+            self.inputs.codes.lmp,
+            self.ctx.mixture_text,
+            potential=self.ctx.potential,
+            interface=self.branch(interface).outputs.structure if interface and self.should_sample() else None,
+            protocol=settings.protocol,
+            overrides=settings.overrides,
+            options=self._options('lmp'),
+        )
+        builder.metadata.call_link_label = 'amorphous'
+        return ToContext(amorphous=self.submit(builder))
+
+    def inspect_amorphous(self):
+        """Take the glass."""
+        amorphous = self.ctx.amorphous
+        if not amorphous.is_finished_ok:
+            return self.exit_codes.ERROR_AMORPHOUS_FAILED.format(message=amorphous.exit_message)
+        self.ctx.structure = amorphous.outputs.structure
+        self.ctx.stages['amorphous'] = amorphous.outputs.results
+        self.out('structure', self.ctx.structure)
+        self.out('stages.amorphous', amorphous.outputs.results)
+        return None
+
+    def analyse_structure(self):
+        """Compare the neighbours of the ions before and after the melt."""
+        context = {**self.context(), 'stage': 'melt'}
+        _, node = analyse_anion_exchange.run_get_node(
+            self.ctx.amorphous.outputs.trajectories.melt,
+            orm.Dict(exchange_parameters(self.ctx.mixture_text, context=context)),
+            metadata={'call_link_label': 'analyse_anion_exchange'},
+        )
+        if not node.is_finished_ok:
+            return self.exit_codes.ERROR_ANALYSIS_FAILED.format(message=node.exit_message)
+        self.ctx.stages['exchange'] = node.outputs.results
+        self.out('stages.exchange', node.outputs.results)
+        self.out('pair_distributions', node.outputs.curve)
+        return None
+
+    def context(self) -> dict[str, Any]:
+        """Return what all numbers of the study share."""
+        stated = self.ctx.stages['amorphous'].get('context', {})
+        return {
+            'mixture': self.ctx.mixture_text,
+            'protocol': self.ctx.parameters.get('protocol', 'own parameters'),
+            'engine': stated.get('engine', ''),
+            'n_atoms': len(self.ctx.structure.sites),
+        }
+
+    def queue_experiments(self):
+        """Queue the experiments, which do not depend on each other."""
+        self.queue_branches(EXPERIMENTS, self.ctx.limit)
+
+    def _experiment(self, name: str):
+        settings = self.ctx.parameters[name]
+        builder = EXPERIMENTS[name].get_builder_from_protocol(
+            self.inputs.codes.lmp,
+            self.ctx.structure,
+            potential=self.ctx.potential,
+            protocol=settings.protocol,
+            overrides=settings.overrides,
+            options=self._options('lmp'),
+        )
+        builder.metadata.call_link_label = name
+        return builder
+
+    def inspect_experiments(self):
+        """Take the numbers of the experiments, and name those that failed."""
+        failed = []
+        for name in EXPERIMENTS:
+            process = self.branch(name)
+            if not process.is_finished_ok:
+                failed.append(f'{name} ({process.exit_message})')
+                continue
+            self.ctx.stages[name] = process.outputs.results
+            self.out(f'stages.{name}', process.outputs.results)
+            self.out(f'curves.{name}', process.outputs.curve)
+        self.ctx.failed_experiments = failed
+
+    def results(self):
+        """Gather every number in one table; what there is is kept even if an experiment failed."""
+        collected = collect_results(
+            orm.Dict(self.context()), **self.ctx.stages, metadata={'call_link_label': 'collect_results'}
+        )
+        self.out('results', collected)
+        if self.ctx.failed_experiments:
+            return self.exit_codes.ERROR_EXPERIMENTS_FAILED.format(branches=', '.join(self.ctx.failed_experiments))
+        self.report(f'{len(collected["numbers"])} numbers in results <{collected.pk}>')
+        return None

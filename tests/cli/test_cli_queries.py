@@ -1,0 +1,128 @@
+"""``softclay results``, ``trace``, ``graph`` and ``status`` as a user types them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from aiida import orm
+from aiida.engine import WorkChain, calcfunction
+from click.testing import CliRunner
+
+from aiida_softclay.analysis.quantity import Quantity, results_dict
+from aiida_softclay.cli.status import duration_text, state_text
+from aiida_softclay.report.progress import Progress, last_step
+
+
+@calcfunction
+def weigh(parameters):
+    quantities = [
+        Quantity('density', parameters['density'], 0.02, 'g/cm^3', 'mass over volume', 5),
+        Quantity('modulus', None, None, 'GPa', 'slope', 0, warnings=['too few points for a slope']),
+    ]
+    return orm.Dict(results_dict(quantities, mixture='2LiCl-GaF3', engine='a balance', n_atoms=320))
+
+
+class Weighing(WorkChain):
+    """A workchain with numbers, or without them."""
+
+    @classmethod
+    def define(cls, spec):
+        super().define(spec)
+        spec.input('density', valid_type=orm.Float)
+        spec.outline(cls.weigh)
+        spec.output('results', valid_type=orm.Dict)
+        spec.exit_code(501, 'ERROR_WEIGHTLESS', message='the density is {density}: nothing is there')
+
+    def weigh(self):
+        if self.inputs.density.value <= 0:
+            return self.exit_codes.ERROR_WEIGHTLESS.format(density=self.inputs.density.value)
+        self.out('results', weigh(orm.Dict({'crystal': 'LiCl', 'density': self.inputs.density.value})))
+        return None
+
+
+@pytest.fixture
+def weighing(aiida_profile_clean):
+    from aiida.engine import run_get_node
+
+    return run_get_node(Weighing, density=orm.Float(2.07))[1]
+
+
+@pytest.fixture
+def failed(aiida_profile_clean):
+    from aiida.engine import run_get_node
+
+    return run_get_node(Weighing, density=orm.Float(-1.0))[1]
+
+
+def softclay(name: str, *arguments: str):
+    import importlib
+
+    command = getattr(importlib.import_module(f'aiida_softclay.cli.{name}'), name)
+    return CliRunner().invoke(command, [str(argument) for argument in arguments], terminal_width=200)
+
+
+def test_table_shows_value_error_unit_and_warnings(weighing):
+    outcome = softclay('results', weighing.pk, '--warnings')
+    assert outcome.exit_code == 0, outcome.output
+    assert '2.070 ± 0.020' in outcome.output
+    assert 'g/cm^3' in outcome.output
+    assert 'undetermined' in outcome.output
+    assert 'too few points for a slope' in outcome.output
+    assert 'a balance' in outcome.output
+
+
+def test_csv_and_json_hold_all_columns(weighing):
+    lines = softclay('results', '--format', 'csv').output.splitlines()
+    assert lines[0].startswith('name,value,error,unit')
+    assert len(lines) == 3
+    rows = json.loads(softclay('results', '--format', 'json', '--name', 'dens*').output)
+    assert [(row['name'], row['value'], row['n_atoms']) for row in rows] == [('density', 2.07, 320)]
+
+
+def test_results_of_a_failed_process_say_so(failed):
+    outcome = softclay('results', failed.pk)
+    assert outcome.exit_code != 0
+    assert 'has no results' in outcome.output
+    assert 'Traceback' not in outcome.output
+
+
+def test_trace_ends_at_the_crystal(weighing):
+    rows = json.loads(softclay('trace', weighing.pk, '--format', 'json').output)
+    assert [row['kind'] for row in rows] == ['results', 'facts']
+    assert rows[0]['made_by'] == 'weigh'
+    outcome = softclay('trace', weighing.outputs.results.pk)
+    assert outcome.exit_code == 0
+    assert 'facts' in outcome.output
+
+
+def test_graph_writes_a_picture(weighing, tmp_path):
+    path = tmp_path / 'graph.png'
+    outcome = softclay('graph', weighing.pk, '--output', path)
+    assert outcome.exit_code == 0, outcome.output
+    assert path.read_bytes().startswith(b'\x89PNG')
+    assert softclay('graph', weighing.pk, '--output', tmp_path / 'graph.doc').exit_code != 0
+
+
+def test_status_names_the_end(weighing):
+    outcome = softclay('status', weighing.pk)
+    assert outcome.exit_code == 0, outcome.output
+    assert 'finished' in outcome.output
+    assert f'softclay results {weighing.pk}' in outcome.output
+
+
+def test_status_of_a_failure_quotes_it(failed):
+    assert state_text(failed) == 'failed [501]: the density is -1.0: nothing is there'
+    assert 'verdi process report' in softclay('status', failed.pk).output
+
+
+def test_progress_is_read_from_whole_lines_only():
+    import re
+
+    pattern = re.compile(r'^\s*(\d+)\s+T=', re.MULTILINE)
+    assert last_step('  41 T=  300. E= ...\n  42 T=  301. E= ...\n  4', pattern) == 42
+    assert last_step('', pattern) is None
+    progress = Progress(250, 1000, 'steps', 50.0)
+    assert progress.fraction == 0.25
+    assert progress.seconds_left == 15.0
+    assert [duration_text(seconds) for seconds in (None, 42, 75, 7380)] == ['', '42 s', '1 min 15 s', '2 h 3 min']
