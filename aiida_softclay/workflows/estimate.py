@@ -104,7 +104,7 @@ def estimate_md(stage: str, plan: Mapping[str, Any] | MdPlan, n_atoms: int) -> S
 
 def estimate_fit(parameters: Mapping[str, Any], n_atoms: int = 50) -> StageEstimate:
     """Return the estimate of a fit; ``n_atoms`` is the mean size of a frame."""
-    steps = int(parameters['training']['numb_steps'])
+    steps = int(parameters['deepmd']['training']['numb_steps'])
     return StageEstimate('fit_potential', 1, 0, steps, core_hours=steps * n_atoms * TRAINING_CORE_SECONDS / 3600)
 
 
