@@ -189,7 +189,7 @@ class AimdPlan(BaseModel):
     seed : int
         Seed of the initial velocities and of the program's own random numbers.
     frame_stride : int
-        Every how many steps a frame is kept.
+        Every how many steps a frame is kept, counted from the start of the plan: frames are equidistant over seams.
     max_steps_per_run : int
         A longer segment is split.
     segments : list of AimdSegment
@@ -265,8 +265,8 @@ class AimdPlan(BaseModel):
 
     @property
     def n_frames(self) -> int:
-        """Number of frames that the plan leaves if no run is interrupted; every run keeps its first step."""
-        return sum(math.ceil(run.n_steps / self.frame_stride) for run in self.runs())
+        """Number of frames that the plan leaves: those of its steps that are multiples of the stride."""
+        return math.ceil(self.total_steps / self.frame_stride)
 
     def runs(self) -> list[AimdRun]:
         """Return the runs of the program that make up the plan, in order."""
@@ -275,10 +275,8 @@ class AimdPlan(BaseModel):
         for index, segment in enumerate(self.segments):
             steps = self.steps(segment)
             pieces = math.ceil(steps / self.max_steps_per_run)
-            # Pieces of equal length, so that no stub of a few steps pays a program start of its own; a multiple of
-            # the stride, so that frames stay equidistant over the seams.
-            size = math.ceil(steps / pieces / self.frame_stride) * self.frame_stride
-            size = size if size <= self.max_steps_per_run else math.ceil(steps / pieces)
+            # Pieces of equal length, so that no stub of a few steps pays a program start of its own.
+            size = math.ceil(steps / pieces)
             runs += [
                 AimdRun(segment.name, index, start, min(size, steps - start), done + start)
                 for start in range(0, steps, size)

@@ -79,8 +79,8 @@ class Poscar:
     @property
     def steps(self) -> int | None:
         """Steps of the run that wrote the file, if it says so in its state."""
-        found = re.search(r'\bsteps=(\d+)', self.state)
-        return int(found.group(1)) if found else None
+        found = re.search(r'\bsteps=([\d.]+(?:[eE][-+]?\d+)?)(?:\s|$)', self.state)
+        return round(float(found.group(1))) if found else None
 
     @property
     def carried_state(self) -> str:

@@ -17,7 +17,7 @@ from aiida_softclay.data.frames import FramesData
 from .vasp_inputs import grouped_kinds, poscar_text
 
 SAMPLING_KEYS = {
-    'frame_stride': 'every how many steps a frame is kept (default 1)',
+    'frame_stride': 'every how many steps of the whole plan a frame is kept (default 1)',
     'first_step': 'steps of the whole plan before this run (default 0)',
     'segment': 'name of the segment, recorded with the frames',
     'segment_index': 'its place in the plan (default 0)',
@@ -151,7 +151,10 @@ class VaspMdCalculation(VaspCalculation):
         for name in list(spec.outputs):
             if name not in ('remote_folder', 'remote_stash', 'retrieved', 'structure'):
                 del spec.outputs[name]
-        spec.output('frames', valid_type=FramesData, help='Labelled frames at the stride of `sampling`.')
+        spec.output(
+            'frames', valid_type=FramesData, required=False,
+            help='Labelled frames at the stride of `sampling`; a run shorter than the stride may have none.',
+        )  # fmt: skip
         spec.output('structure', valid_type=orm.StructureData, help='Structure after the last step.')
         spec.output(
             'velocities', valid_type=orm.ArrayData,
@@ -169,7 +172,7 @@ class VaspMdCalculation(VaspCalculation):
             invalidates_cache=True,
         )  # fmt: skip
         spec.exit_code(
-            310, 'ERROR_NO_FRAMES', message='no complete MD step was found: {reason}', invalidates_cache=True
+            310, 'ERROR_NO_FRAMES', message='no complete MD step of use was found: {reason}', invalidates_cache=True
         )
         spec.exit_code(
             311, 'ERROR_NO_CONTCAR',

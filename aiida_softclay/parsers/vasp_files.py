@@ -155,7 +155,7 @@ def step_of_contcar(
     positions, velocities : ndarray, shape (n_atoms, 3), Å and Å/fs
         From CONTCAR.
     tail : list of ndarray, shape (n_atoms, 3), Å
-        Positions of the last frames in order; the last of them is frame ``n_steps - 1``.
+        Positions of the last frames in order, single precision will do; the last is frame ``n_steps - 1``.
     n_steps : int
         Number of recorded frames.
     cell : ndarray, shape (3, 3), Å
@@ -167,7 +167,7 @@ def step_of_contcar(
         Number of steps done, so that the frames ``0 .. k - 1`` lie before the CONTCAR; ``None`` if it fits nowhere.
     """
     for back, frame in enumerate(reversed(tail)):
-        if np.abs(minimum_image_distance(positions, frame, cell)).max() < 1e-5:
+        if np.abs(minimum_image_distance(positions, frame, cell)).max() < 3e-5:
             return n_steps - 1 - back
     moved = velocities * timestep_fs
     residuals = [

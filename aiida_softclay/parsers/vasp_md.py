@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode
 from aiida.parsers import Parser
+from ase.units import kB
 
 from aiida_softclay.calculations.vasp_inputs import Poscar, PoscarError, read_poscar, vasp_order
 from aiida_softclay.calculations.vasp_md import structure_kinds, structure_positions, structure_symbols
@@ -29,8 +29,6 @@ from .vasp_files import (
     temperatures,
 )
 
-#: A killed run may leave a CONTCAR that is older than the last frame by as many steps as this.
-TAIL = 200
 SERIES_UNITS = {
     'step': '1',
     'time_fs': 'fs',
@@ -79,16 +77,18 @@ class VaspMdParser(Parser):
             return codes.ERROR_NO_FRAMES.format(reason=str(error))
 
         planned = int(self.tags['nsw'])
-        if len(rows) > summary.n_steps + 2:
+        if end.finished and not summary.truncated and len(rows) > summary.n_steps:
             return codes.ERROR_FRAMES_MISSING.format(frames=summary.n_steps, steps=len(rows))
         contcar, problem = self._read_contcar()
         done = summary.n_steps
         if contcar is not None and not (end.finished and not summary.truncated):
             found = step_of_contcar(
-                contcar.positions[self.sites], contcar.velocities[self.sites], list(reading['tail']), summary.n_steps,
+                contcar.positions[self.sites], contcar.velocities[self.sites], reading['tail'], summary.n_steps,
                 contcar.cell, float(self.tags['potim']),
             )  # fmt: skip
-            if found is None or found == 0 or contcar.steps not in (None, found):
+            if found == 0:
+                contcar, problem = None, 'CONTCAR is still that of the start'
+            elif found is None or contcar.steps not in (None, found):
                 contcar, problem = None, 'CONTCAR does not follow from the recorded frames'
             else:
                 done = found
@@ -115,8 +115,9 @@ class VaspMdParser(Parser):
         hottest = self._runaway(series)
         if hottest is not None:
             return hottest
-        if not n_frames:
-            return codes.ERROR_NO_FRAMES.format(reason='no step before the last CONTCAR was sampled')
+        due = any(step % statistics['frame_stride'] == 0 for step in range(self.first_step, self.first_step + steps))
+        if due and not n_frames:
+            return codes.ERROR_NO_FRAMES.format(reason='no sampled step converged electronically')
         if contcar is None:
             return codes.ERROR_NO_CONTCAR.format(reason=problem)
         self._output_end_state(contcar)
@@ -164,15 +165,14 @@ class VaspMdParser(Parser):
         """Write the sampled frames to ``path`` as they are read; return what else is needed of all of them."""
         stride = int(self.sampling.get('frame_stride', 1))
         nelm = int(self.tags.get('nelm', 60))
-        offset = (-self.first_step) % stride
-        if offset >= int(self.tags['nsw']):
-            offset = 0
         source = {
             'label': self.sampling.get('label') or self.structure.get_formula(mode='hill'),
             'stage': self.sampling.get('segment') or 'md',
         }
         first = None
-        tail: deque[np.ndarray] = deque(maxlen=TAIL)
+        # All positions, since a killed run may leave a CONTCAR much older than its last frame; single precision is
+        # enough to recognise a frame, and 5000 steps of 500 atoms take 30 MB.
+        tail: list[np.ndarray] = []
         energies: list[float] = []
         finite: list[bool] = []
         kept: list[int] = []
@@ -184,14 +184,14 @@ class VaspMdParser(Parser):
                 forces = np.asarray(block.forces)[:, self.sites]
                 if first is None:
                     first = (positions[0], np.asarray(block.cells[0]))
-                tail.extend(positions)
+                tail.extend(positions.astype(np.float32))
                 energies.extend(np.asarray(block.energies))
                 good = np.isfinite(positions).all(axis=(1, 2)) & np.isfinite(forces).all(axis=(1, 2))
                 good &= np.isfinite(block.energies) & np.isfinite(block.cells).all(axis=(1, 2))
                 step = np.arange(len(finite), len(finite) + len(good))
                 finite.extend(good)
                 counts = np.array([rows.electronic_steps[i] if i < len(rows) else 0 for i in step])
-                chosen = (step % stride == offset) & good & (counts < nelm)
+                chosen = ((self.first_step + step) % stride == 0) & good & (counts < nelm)
                 if not chosen.any():
                     continue
                 picked = FrameBlock(
@@ -266,7 +266,8 @@ class VaspMdParser(Parser):
             'position_difference_A': float(np.abs(shift).max()),
             'cell_difference_A': float(np.abs(first[1] - cell).max()),
             'temperature_given_K': given,
-            'temperature_K': _value(series['temperature_K'], 0),
+            # With the degrees of freedom of the line above, whichever the program counts for its thermostat.
+            'temperature_K': _value(2 * series['kinetic_energy_eV'] / (max(3 * len(self.sites) - 3, 1) * kB), 0),
             'energy_eV': _value(series['free_energy_eV'] + series['kinetic_energy_eV'], 0),
         }
 

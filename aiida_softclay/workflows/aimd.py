@@ -340,17 +340,18 @@ class AimdWorkChain(ProtocolMixin, WorkChain):
     def results(self) -> Any:
         """Join frames and series, check the seams, and write the numbers."""
         children = {f'run_{index:03d}': self.ctx.runs[index] for index in self.ctx.finished}
-        frames = {name: child.outputs.frames for name, child in children.items()}
+        frames = {name: child.outputs.frames for name, child in children.items() if 'frames' in child.outputs}
         series = {name: child.outputs.series for name, child in children.items()}
         statistics = {name: child.outputs.statistics for name, child in children.items()}
 
         seams = collect_seams(**statistics, metadata={'call_link_label': 'collect_seams'})
         self.out('seams', seams)
-        if len(children) > 1:
+        # One run's outputs are the whole's; a copy would only be another node of the same content.
+        merged_frames, merged_series = next(iter(frames.values())), next(iter(series.values()))
+        if len(frames) > 1:
             merged_frames = merge_frames(**frames, metadata={'call_link_label': 'merge_frames'})
+        if len(series) > 1:
             merged_series = merge_series(**series, metadata={'call_link_label': 'merge_series'})
-        else:
-            (merged_frames,), (merged_series,) = frames.values(), series.values()
         self.out('frames', merged_frames)
         self.out('series', merged_series)
         self.out('structure', self.ctx.structure)

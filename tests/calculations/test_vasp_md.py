@@ -102,6 +102,18 @@ def test_nan_in_a_contcar_is_refused():
         read_poscar(text)
 
 
+def test_thermostat_state_travels_in_the_comment():
+    atoms = alternating()
+    arguments = atoms.cell, atoms.get_chemical_symbols(), atoms.positions
+    back = read_poscar(poscar_text(*arguments, comment='a | b', state='softclay-state xi=1.5e-03,-2.0 steps=5.0e+02'))
+    assert back.comment == 'a   b | softclay-state xi=1.5e-03,-2.0 steps=5.0e+02'
+    assert back.steps == 500
+    assert back.carried_state == 'softclay-state xi=1.5e-03,-2.0'
+    # Anything else that follows a bar is not carried on.
+    foreign = read_poscar(poscar_text(*arguments, state='$(rm -r .); "x"'))
+    assert (foreign.state, foreign.steps) == ('', None)
+
+
 def test_selective_dynamics_follow_their_sites():
     atoms = alternating()
     movable = [[True, True, True]] * 5

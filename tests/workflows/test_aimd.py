@@ -151,28 +151,52 @@ def test_npt_moves_the_cell_over_the_seam(inputs):
     assert max(seam['cell_difference_A'] for seam in node.outputs.seams['seams']) < 1e-6
 
 
+STOP_ONCE = "if [ ! -e {marker} ]; then touch {marker}; echo 'LSTOP = .TRUE.' > STOPCAR; fi"
+
+
 @pytest.mark.engine
-def test_a_run_that_stops_itself_is_continued(inputs):
-    """SOFTCLAY_TIME_LIMIT in the options makes every run stop early; the whole is still what was planned."""
+def test_a_run_that_is_stopped_is_continued(inputs, tmp_path):
+    """The first run finds a STOPCAR and ends after one step; the whole is still what was planned."""
+    from aiida.orm import CalcJobNode, Dict
+
+    options = {'prepend_text': STOP_ONCE.format(marker=tmp_path / 'stopped')}
+    plan = {'timestep_fs': 2.0, 'seed': 3, 'frame_stride': 4, 'segments': segments(120)}
+    _, node = run(inputs | {'options': Dict(options)}, plan)
+    assert node.is_finished_ok, node.exit_message
+    first, second = [child for child in node.called if isinstance(child, CalcJobNode)]
+    assert first.exit_status == 401
+    assert first.outputs.statistics['steps_done'] == 1
+    assert second.inputs.parameters['nsw'] == 59
+    assert series(node, 'step').tolist() == list(range(60))
+    # Frames are equidistant across the stop.
+    np.testing.assert_allclose(frames_of(node).energies, series(node, 'free_energy_eV')[::4], atol=1e-8)
+    drift = {number['name']: number for number in node.outputs.results['numbers']}['energy_drift.part_0']
+    assert abs(drift['value']) < 20.0
+    assert drift['unit'] == 'meV/atom/ps'
+
+
+@pytest.mark.engine
+def test_runs_without_end_are_given_up(inputs):
     from aiida.orm import CalcJobNode, Dict, Int
 
-    options = {
-        'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1},
-        'withmpi': False,
-        'environment_variables': {'SOFTCLAY_TIME_LIMIT': '1.2'},
-    }
-    plan = {'timestep_fs': 2.0, 'seed': 3, 'frame_stride': 7, 'segments': segments(1600)}
-    _, node = run(inputs | {'options': Dict(options), 'max_iterations': Int(40)}, plan)
-    assert node.is_finished_ok, node.exit_message
+    options = {'prepend_text': "echo 'LSTOP = .TRUE.' > STOPCAR"}
+    plan = {'timestep_fs': 2.0, 'frame_stride': 50, 'segments': segments(60)}
+    _, node = run(inputs | {'options': Dict(options), 'max_iterations': Int(2)}, plan)
+    assert node.exit_status == 401
+    assert 'part_0: not complete after 2 runs' in node.exit_message
     runs = [child for child in node.called if isinstance(child, CalcJobNode)]
-    assert len(runs) > 1
-    assert runs[0].exit_status == 401
-    assert series(node, 'step').tolist() == list(range(800))
-    # Frames are equidistant across the stops.
-    np.testing.assert_allclose(frames_of(node).energies, series(node, 'free_energy_eV')[::7], atol=1e-8)
-    drift = {number['name']: number for number in node.outputs.results['numbers']}['energy_drift.part_0']
-    assert abs(drift['value']) < 5.0
-    assert drift['unit'] == 'meV/atom/ps'
+    # The second run made step 1 only, which the stride leaves out.
+    assert ['frames' in child.outputs for child in runs] == [True, False]
+
+
+@pytest.mark.engine
+def test_the_time_limit_follows_the_walltime(inputs):
+    from aiida.orm import CalcJobNode, Dict
+
+    options = Dict({'max_wallclock_seconds': 1000})
+    _, node = run(inputs | {'options': options}, {'timestep_fs': 2.0, 'segments': segments(4)})
+    (child,) = [child for child in node.called if isinstance(child, CalcJobNode)]
+    assert child.get_option('environment_variables') == {'SOFTCLAY_TIME_LIMIT': '940'}
 
 
 @pytest.mark.engine
@@ -184,7 +208,7 @@ def test_a_killed_run_is_continued(inputs, localhost, vasp_program, tmp_path):
     script = tmp_path / 'killed-once.sh'
     script.write_text(
         f'#!/bin/bash\n[ -e {marker} ] && exec {vasp_program}\ntouch {marker}\n{vasp_program} &\npid=$!\n'
-        'for i in $(seq 400); do sleep 0.05; [ "$(wc -l < OSZICAR 2>/dev/null || echo 0)" -gt 400 ] && break; done\n'
+        'for i in $(seq 600); do sleep 0.05; grep -qs steps= CONTCAR && break; done\n'
         'kill -9 $pid; wait $pid 2>/dev/null; exit 0\n'
     )
     script.chmod(0o755)
