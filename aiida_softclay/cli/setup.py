@@ -49,7 +49,8 @@ def setup() -> None:
 @click.option('--computer', help='An existing computer of the profile, instead of localhost.')
 @click.option('--max-jobs', type=click.IntRange(min=1), help='Jobs at once.  [default: the number of cores]')
 @click.option('--no-check', is_flag=True, help='Do not run each code once at the end.')
-def configure(name: str, postgres: bool, no_check: bool, **values: Any) -> None:
+@click.option('--trust-minutes', type=float, default=0.0, help='Nor those that ran within this time.')
+def configure(name: str, postgres: bool, no_check: bool, trust_minutes: float, **values: Any) -> None:
     """Make the profile NAME with all it needs, or complete it; then run each code once."""
     from aiida_softclay.setup.errors import SetupError
     from aiida_softclay.setup.profile import PostgresOptions
@@ -59,7 +60,7 @@ def configure(name: str, postgres: bool, no_check: bool, **values: Any) -> None:
     try:
         configure_profile(name, PostgresOptions(**services) if postgres else None, Wishes(**values), _say)
         if not no_check:
-            verify_engines(name, _say)
+            verify_engines(name, _say, trust_minutes)
     except SetupError as exception:
         _fail(exception)
 

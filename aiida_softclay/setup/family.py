@@ -52,6 +52,10 @@ def ensure_user_family(source: Path, name: str, say: Say) -> str:
 
     if not source.exists():
         raise SetupError(ExitStatus.POTENTIALS, f'--potcars {source} does not exist')
+    if source.is_dir() and not any(source.rglob('POTCAR*')):
+        raise SetupError(
+            ExitStatus.POTENTIALS, f'no POTCAR under {source}: it must hold folders such as Li/POTCAR, Ga_d/POTCAR'
+        )
     try:
         found, added, _ = PotcarData.upload_potcar_family(
             str(source.absolute()), name, 'POTCAR files of the user of this profile', stop_if_existing=False
@@ -60,9 +64,5 @@ def ensure_user_family(source: Path, name: str, say: Say) -> str:
         raise SetupError(
             ExitStatus.POTENTIALS, f'the POTCAR files in {source} cannot be read: {exception}'
         ) from exception
-    if not found:
-        raise SetupError(
-            ExitStatus.POTENTIALS, f'no POTCAR under {source}: it must hold folders such as Li/POTCAR, Ga_d/POTCAR'
-        )
     say(f'potential family `{name}`: {found} POTCARs found, {added} added')
     return name

@@ -49,6 +49,8 @@ class Marker:
         Engine (``lmp``, ``dp``, ``vasp``) to full code label.
     potential_family : str
         Label of the POTCAR family.
+    verified : dict
+        UUID of a code to when it last ran its check, in seconds since the epoch.
     """
 
     profile: str
@@ -58,6 +60,7 @@ class Marker:
     computer: str | None = None
     codes: dict[str, str] = field(default_factory=dict)
     potential_family: str = PLACEHOLDER_FAMILY
+    verified: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def load(cls, name: str) -> Marker | None:

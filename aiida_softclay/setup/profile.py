@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ExitStatus, SetupError
-from .marker import Marker, profile_folder
+from .marker import Marker, config_folder, profile_folder
 
 if TYPE_CHECKING:
     from aiida.manage.configuration import Config, Profile
@@ -109,8 +110,9 @@ def ensure_profile(name: str, postgres: PostgresOptions | None, say: Say) -> tup
     _ensure_user(profile)
     for option, value in PROFILE_OPTIONS.items():
         config.set_option(option, value, scope=name)
-    if not config.default_profile_name:
-        config.set_default_profile(name)
+    # A default that was removed counts as none: AiiDA keeps its name.
+    if config.default_profile_name not in config.profile_names:
+        config.set_default_profile(name, overwrite=True)
         say(f'profile `{name}` is the default profile now, as there was none')
     config.store()
     load(name)
@@ -140,20 +142,30 @@ def remove_profile(name: str, say: Say) -> bool:
     stop_daemon(name, say)
     _stop_jobs(folder, say)
     get_manager().unload_profile()
-    was_default = config.default_profile_name == name
+    # Where this profile's daemon and broker keep their files, outside its folder.
+    paths = [path for group in config.filepaths(profile).values() for path in group.values() if isinstance(path, str)]
+    paths += [config.filepaths(profile)['circus']['socket']['file'], str(config_folder() / 'access' / name)]
+    traces = [Path(path) for path in paths]
     if profile.storage_backend == 'core.psql_dos':
         from .services import drop_database, drop_queue
 
-        drop_database(profile.storage_config, whole=marker.created_database)
         if profile.process_control_backend == 'core.rabbitmq':
             drop_queue(profile)
-        config.delete_profile(name, delete_storage=False)
-    else:
-        config.delete_profile(name, delete_storage=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    say(f'removed profile `{name}`, its data and {folder}')
-    if was_default and config.default_profile_name:
+        drop_database(profile.storage_config, whole=marker.created_database)
+    shutil.rmtree(folder / 'storage', ignore_errors=True)
+    was_default = config.default_profile_name == name
+    config.remove_profile(name)
+    if was_default and config.profile_names:
+        config.set_default_profile(config.profile_names[0], overwrite=True)
         say(f'profile `{config.default_profile_name}` is the default profile now')
+    config.store()
+    # The marker goes last: interrupted before, the removal can be repeated.
+    for path in [*traces, folder]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    say(f'removed profile `{name}`, its data and {folder}')
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,8 +63,17 @@ def configure_profile(name: str, postgres: PostgresOptions | None, wishes: Wishe
     return marker
 
 
-def verify_engines(name: str, say: Say) -> None:
+def verify_engines(name: str, say: Say, trust_minutes: float = 0.0) -> None:
     """Run each code of the profile ``name`` once.
+
+    Parameters
+    ----------
+    name : str
+        Name of the profile.
+    say : callable
+        Receives one line for each code.
+    trust_minutes : float
+        Codes that ran their check within this time are not run again.
 
     Raises
     ------
@@ -76,10 +86,21 @@ def verify_engines(name: str, say: Say) -> None:
 
     marker, _ = owned_profile(name)
     load(name)
+    codes = [load_code(label) for label in marker.codes.values()]
+    now = time.time()
+    due = [code for code in codes if now - marker.verified.get(code.uuid, 0.0) > 60 * trust_minutes]
+    if not due:
+        say('each code ran a short while ago')
+        return
     say('running each code once ...')
-    results = check_codes([load_code(label) for label in marker.codes.values()], marker.potential_family)
-    for result in results:
+    results = check_codes(due, marker.potential_family)
+    for code, result in zip(due, results, strict=True):
         say(f'{"ok  " if result.ok else "FAIL"} {result.code}: {result.message}')
+        if result.ok:
+            marker.verified[code.uuid] = now
+        else:
+            marker.verified.pop(code.uuid, None)
+    marker.save()
     broken = [result for result in results if not result.ok]
     if broken:
         raise SetupError(

@@ -113,7 +113,8 @@ def rabbitmq_config(options: PostgresOptions) -> dict[str, Any]:
     except ConnectionError as exception:
         raise SetupError(
             ExitStatus.PROFILE,
-            f'RabbitMQ does not let {options.broker_user}@{options.broker_host}:{options.broker_port} in: {exception} '
+            # The message of the exception is left out: it holds the password.
+            f'RabbitMQ does not let {options.broker_user}@{options.broker_host}:{options.broker_port} in '
             '(options --broker-host, --broker-port, --broker-user, --broker-password, --broker-vhost)',
         ) from exception
 
@@ -139,7 +140,7 @@ def drop_queue(profile: Profile) -> None:
         )
         async with connection:
             channel = await connection.channel()
-            await channel.queue_delete(get_launch_queue_name(profile.rmq_prefix))
+            await channel.queue_delete(get_launch_queue_name(f'aiida-{profile.uuid}'))
 
     try:
         asyncio.run(delete())
