@@ -14,12 +14,18 @@ from ase import Atoms
 from aiida_softclay.structures.checks import check_structure, density
 from aiida_softclay.structures.composition import Mixture
 from aiida_softclay.structures.ions import contact_table
-from aiida_softclay.structures.neighbours import contact_violations, minimum_distance
+from aiida_softclay.structures.neighbours import minimum_distance
+from aiida_softclay.structures.packing import push_apart
 from aiida_softclay.structures.particles import Particle, cut_particle
 from aiida_softclay.structures.supercells import sort_by_element
 
-SITES: tuple[tuple[int, int, int], ...] = tuple(itertools.product((0, 1), repeat=3))  # type: ignore[assignment]
+SITES = tuple((x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1))
 TOLERATED_DEVIATION = 0.02
+#: Gap between the outermost ions of two particles that is tried first, Å; less than any anion-cation layer distance.
+CLOSEST_GAP = 1.0
+#: How far an ion may be moved to make room, Å: enough for what sticks out, too little to change the structure.
+LARGEST_PUSH = 0.6
+SWEEPS = 60
 
 
 class AssemblyError(ValueError):
@@ -166,28 +172,18 @@ def pack_particle(
     numbers = particle.atoms.get_atomic_numbers()
     table = contact_scale * contact_table(mixture.elements)
     extent = float(np.ptp(base, axis=0).max())
-    skin = np.abs(base).max(axis=1) > 0.5 * extent - float(table.max()) - 1.5
-    outer = np.tile(skin, 8)
-    sites = np.array(SITES) + 0.5
+    every = np.tile(numbers, 8)
     groups = np.repeat(np.arange(8), len(base))
-
-    def place(pitch: float) -> np.ndarray:
-        return (turned + (sites * pitch)[:, None]).reshape(-1, 3)
-
-    def fits(pitch: float) -> bool:
-        found = contact_violations(
-            np.tile(numbers, 8)[outer], place(pitch)[outer], 2 * pitch * np.eye(3), table, groups[outer]
-        )
-        return len(found[0]) == 0
-
-    low, high = particle.edge, max(particle.edge, extent) + float(table.max())
-    if fits(low):
-        high = low
-    while high - low > 0.02:
-        trial = 0.5 * (low + high)
-        low, high = (low, trial) if fits(trial) else (trial, high)
-    pitch = high
-    atoms = Atoms(numbers=np.tile(numbers, 8), positions=place(pitch), cell=2 * pitch * np.eye(3), pbc=True, tags=groups)
+    sites = np.array(SITES) + 0.5
+    # Flat faces would pack at the distance of two ion layers; what sticks out of a rough face is pushed aside.
+    for gap in np.arange(CLOSEST_GAP, CLOSEST_GAP + float(table.max()) + 0.1, 0.25):
+        pitch = extent + float(gap)
+        cell = 2 * pitch * np.eye(3)
+        placed = (turned + (sites * pitch)[:, None]).reshape(-1, 3)
+        packing = push_apart(every, placed, cell, table, sweeps=SWEEPS)
+        if packing.violations == 0 and packing.largest_displacement <= LARGEST_PUSH:
+            break
+    atoms = Atoms(numbers=every, positions=packing.positions, cell=cell, pbc=True, tags=groups)
     atoms = sort_by_element(atoms)
     atoms.wrap()
     atoms.info['mixture'] = mixture.name
@@ -204,6 +200,7 @@ def pack_particle(
         'sites': [list(site) for site in SITES],
         'cell_length_A': round(2 * pitch, 4),
         'gap_A': round(pitch - extent, 4),
+        'largest_displacement_A': round(packing.largest_displacement, 4),
         'density_g_cm3': round(density(atoms), 4),
         'rule_density_g_cm3': round(mixture.rule_density, 4),
         'minimum_distance_A': round(minimum_distance(atoms), 4),
@@ -215,8 +212,5 @@ def pack_particle(
             f'{n_atoms} atoms were asked for; eight particles of whole formula units of {mixture} '
             f'({mixture.atoms_per_unit} atoms) come nearest with {len(atoms)}'
         )
-    report['warnings'] += [
-        sentence
-        for sentence in check_structure(atoms, mixture, density_range=(0.2, 1.3), contact_scale=0.85 * contact_scale)
-    ]
+    report['warnings'] += check_structure(atoms, mixture, density_range=(0.2, 1.3), contact_scale=0.85 * contact_scale)
     return Assembly(atoms, report)

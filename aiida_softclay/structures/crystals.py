@@ -131,8 +131,17 @@ class Phase:
             cellpar=self.lattice,
             onduplicates='error',
         )
-        return Atoms(structure.get_chemical_symbols(), cell=structure.cell[:],
-                     scaled_positions=structure.get_scaled_positions(), pbc=True)
+        return Atoms(
+            structure.get_chemical_symbols(),
+            cell=structure.cell[:],
+            scaled_positions=structure.get_scaled_positions(),
+            pbc=True,
+        )
+
+
+def _site(row: dict[str, Any]) -> Site:
+    x, y, z = (float(value) for value in row['xyz'])
+    return Site(row['el'], row['wyckoff'], (x, y, z))
 
 
 def _phase(entry: dict[str, Any]) -> Phase:
@@ -147,7 +156,7 @@ def _phase(entry: dict[str, Any]) -> Phase:
         lattice=tuple(float(lattice[key]) for key in ('a', 'b', 'c', 'alpha', 'beta', 'gamma')),  # type: ignore[arg-type]
         formula_units=int(entry['Z']),
         oxidation_states={str(key): float(value) for key, value in entry['oxidation_states'].items()},
-        sites=tuple(Site(row['el'], row['wyckoff'], tuple(float(x) for x in row['xyz'])) for row in entry['sites']),
+        sites=tuple(_site(row) for row in entry['sites']),
         density_expected=float(entry['density_expected']),
         density_source=entry.get('density_source', ''),
         molecular=bool(entry['molecular_solid']),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,37 +111,58 @@ def match_planes(
         For each pair of areas the match with the least strain, ordered by strain; empty if there is none.
     """
     room = (1 + max_strain) ** 2
-    left = plane_supercells(first, max_area * room)
-    right = plane_supercells(second, max_area * room)
+    left = _wide_enough(plane_supercells(first, max_area * room), first, min_length / room)
+    right = _wide_enough(plane_supercells(second, max_area * room), second, min_length / room)
+    if not (len(left) and len(right)):
+        return []
     right = (_BASES[:, None] @ right[None]).reshape(-1, 2, 2)
     left_sizes = np.rint(np.linalg.det(left)).astype(int)
     right_sizes = np.rint(np.linalg.det(right)).astype(int)
     left_area, right_area = abs(np.linalg.det(first)), abs(np.linalg.det(second))
+    # With the metrics G = A·Aᵀ the stretches s between two cells fulfil s₁² + s₂² = tr(G_left⁻¹ G_right) and
+    # s₁·s₂ = the ratio of areas: a product of two small matrices for all pairs at once.
+    left_metric = np.linalg.inv(np.einsum('aij,akj->aik', left @ first, left @ first)).reshape(-1, 4)
+    right_metric = np.einsum('bij,bkj->bik', right @ second, right @ second).reshape(-1, 4)
     matches = []
     for n_left, n_right in itertools.product(np.unique(left_sizes), np.unique(right_sizes)):
         ratio = (n_right * right_area) / (n_left * left_area)
-        if not room**-2 < ratio < room**2:
+        area = math.sqrt(n_left * left_area * n_right * right_area)
+        if not room**-2 < ratio < room**2 or area > max_area + 1e-9:
             continue
         lefts, rights = left[left_sizes == n_left], right[right_sizes == n_right]
-        # Row vectors: right = left @ gradient; the singular values are the stretches from one to the other.
-        gradient = np.einsum('aij,bjk->abik', np.linalg.inv(lefts @ first), rights @ second)
-        rotation, stretch, _ = np.linalg.svd(gradient)
-        half = np.sqrt(stretch)
-        strain = np.maximum(np.abs(half - 1), np.abs(1 / half - 1)).max(axis=-1)
-        common = np.einsum('aij,abjk,abk,ablk->abil', lefts @ first, rotation, half, rotation)
-        area = np.abs(np.linalg.det(common))
-        lowest = area / np.linalg.norm(common, axis=-1).max(axis=-1)
-        usable = (strain <= max_strain) & (lowest >= min_length - 1e-9) & (area <= max_area + 1e-9)
-        if not usable.any():
-            continue
-        i, j = np.unravel_index(int(np.argmin(np.where(usable, np.round(strain, 9), np.inf))), strain.shape)
-        cell = common[i, j]
-        angle = np.arctan2(cell[0, 1], cell[0, 0])
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        low, high = sorted(float(value) for value in half[i, j])
-        # Plane vectors come out right-handed, so the second has a positive y.
-        matches.append(PlaneMatch((lefts[i], rights[j]), cell @ turn, ((low, high), (1 / high, 1 / low))))
+        total = left_metric[left_sizes == n_left] @ right_metric[right_sizes == n_right].T
+        root = np.sqrt(np.maximum(0.25 * total**2 - ratio**2, 0.0))
+        larger = np.sqrt(np.sqrt(0.5 * total + root))
+        smaller = np.sqrt(ratio) / larger
+        strain = np.max([larger - 1, 1 / larger - 1, smaller - 1, 1 / smaller - 1], axis=0)
+        usable = np.argwhere(strain <= max_strain)
+        order = np.argsort(np.round(strain[tuple(usable.T)], 9), kind='stable')
+        for i, j in usable[order]:
+            match = _common_cell(lefts[i], rights[j], first, second)
+            if match.heights.min() >= min_length - 1e-9:
+                matches.append(match)
+                break
     return sorted(matches, key=lambda match: (round(match.strain, 9), match.area))
+
+
+def _wide_enough(matrices: np.ndarray, cell: np.ndarray, length: float) -> np.ndarray:
+    """Return the supercells whose edges are at least so far apart."""
+    vectors = matrices @ cell
+    widths = np.abs(np.linalg.det(vectors)) / np.linalg.norm(vectors, axis=2).max(axis=1)
+    return matrices[widths >= length - 1e-9]
+
+
+def _common_cell(left: np.ndarray, right: np.ndarray, first: np.ndarray, second: np.ndarray) -> PlaneMatch:
+    """Return the cell half way between two plane supercells, its first vector along x."""
+    # Row vectors: right = left @ gradient; the singular values are the stretches from one to the other.
+    rotation, stretch, _ = np.linalg.svd(np.linalg.inv(left @ first) @ right @ second)
+    half = np.sqrt(stretch)
+    cell = left @ first @ rotation @ np.diag(half) @ rotation.T
+    angle = np.arctan2(cell[0, 1], cell[0, 0])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    low, high = sorted(float(value) for value in half)
+    # Plane vectors come out right-handed, so the second has a positive y.
+    return PlaneMatch((left, right), cell @ turn, ((low, high), (1 / high, 1 / low)))
 
 
 def plane_primitive(atoms: Atoms, tolerance: float = 1e-3) -> Atoms:

@@ -11,7 +11,7 @@ from ase.data import atomic_numbers
 from aiida_softclay.structures.composition import Mixture
 from aiida_softclay.structures.crystals import AMU_PER_A3_IN_G_CM3
 from aiida_softclay.structures.ions import contact_table
-from aiida_softclay.structures.neighbours import contact_violations
+from aiida_softclay.structures.packing import push_apart
 
 ATTEMPTS = 5
 SWEEPS = 600
@@ -72,26 +72,10 @@ def random_mixture(
     remaining = 0
     for _ in range(ATTEMPTS):
         positions = generator.random((len(numbers), 3)) * length
-        # Pushing a little farther than needed keeps pairs from meeting exactly at the limit for ever.
-        for sweep in range(SWEEPS):
-            first, second, vectors, overlap = contact_violations(numbers, positions, cell, 1.02 * table)
-            if len(first) == 0:
-                break
-            if sweep % 10 == 9 and len(contact_violations(numbers, positions, cell, table)[0]) == 0:
-                break
-            distance = np.linalg.norm(vectors, axis=1)
-            # Atoms on top of each other, or an atom and its own image, have no direction: they get a random one.
-            random = generator.normal(size=vectors.shape)
-            direction = np.where(distance[:, None] > 1e-3, vectors / np.maximum(distance, 1e-3)[:, None], random)
-            push = 0.5 * overlap[:, None] * direction
-            np.add.at(positions, first, -push)
-            np.add.at(positions, second, push)
-            if sweep % 100 == 99:
-                positions += generator.normal(scale=0.15, size=positions.shape)
-        positions %= length
-        remaining = len(contact_violations(numbers, positions, cell, table)[0])
+        packing = push_apart(numbers, positions, cell, table, sweeps=SWEEPS, generator=generator)
+        remaining = packing.violations
         if remaining == 0:
-            atoms = Atoms(symbols=symbols, positions=positions, cell=cell, pbc=True)
+            atoms = Atoms(symbols=symbols, positions=packing.positions % length, cell=cell, pbc=True)
             atoms.info['mixture'] = mixture.name
             return atoms
     raise PackingError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,12 +15,18 @@ from aiida_softclay.structures.composition import Mixture, MixtureError
 from aiida_softclay.structures.crystals import Phase
 from aiida_softclay.structures.ions import contact_table
 from aiida_softclay.structures.lattice_match import PlaneMatch, match_planes, plane_primitive
-from aiida_softclay.structures.neighbours import contact_violations, heights, minimum_distance
+from aiida_softclay.structures.layers import carve_layer
+from aiida_softclay.structures.neighbours import heights, minimum_distance
+from aiida_softclay.structures.stacking import press_together, stack_layers
 from aiida_softclay.structures.supercells import sort_by_element
 
-
 #: How many of the most promising slabs are really stacked and compared by density.
-SHORTLIST = 6
+SHORTLIST = 5
+#: Smallest cell width of the papers' ab initio sampling, Å (gupta2023, Methods).
+PAPER_LENGTH = 10.0
+#: Strains that are allowed one after the other where the caller sets no limit.
+CLOSE_ENOUGH = 0.1
+STRAINS = (0.06, 0.09, 0.12, 0.15)
 
 
 class SlabError(ValueError):
@@ -42,164 +47,6 @@ class Slab:
 
     atoms: Atoms
     report: dict[str, Any]
-
-
-def carve_layer(phase: Phase, matrix: np.ndarray, target: np.ndarray, formula_units: int) -> Atoms:
-    """Return a layer of whole formula units of a crystal, strained to a plane cell at constant volume.
-
-    Of each element the atoms nearest to a middle plane are taken, as many as the formula units hold; where a plane
-    of atoms is only partly needed, it is filled evenly and from both sides alternately. So the layer is neutral and,
-    where the crystal's own terminations are polar, its surface charge is halved on both sides instead of left on one.
-
-    Parameters
-    ----------
-    phase : Phase
-        The salt.
-    matrix : ndarray, shape (2, 2), int
-        Supercell of the plane-primitive cell.
-    target : ndarray, shape (2, 2), Å
-        Cell the supercell is strained to.
-    formula_units : int
-        How many.
-
-    Returns
-    -------
-    ase.Atoms
-        Cell: ``target`` and the thickness that formula units of the crystal's volume fill; the layer's middle at z = 0.
-    """
-    base = plane_primitive(phase.to_atoms())
-    units_per_cell = len(base) // sum(phase.composition.values())
-    plane_cells = round(abs(float(np.linalg.det(matrix))))
-    spacing = base.get_volume() / float(np.linalg.norm(np.cross(base.cell[0], base.cell[1])))
-    repeats = math.ceil(formula_units / (plane_cells * units_per_cell)) + 2
-    fractional = base.get_scaled_positions() % 1.0
-    span = range(-int(np.abs(matrix).sum()), int(np.abs(matrix).sum()) + 1)
-    shifts = np.array([(i, j) for i in span for j in span])
-    plane = np.linalg.inv(matrix)
-    positions, numbers = [], []
-    lateral = base.cell[2, :2] @ np.linalg.inv(base.cell[:2, :2])
-    for layer in range(repeats):
-        # The third vector may lean: what it moves sideways is taken along, in units of the plane cell.
-        flat = fractional[:, :2] + (fractional[:, 2:] + layer) * lateral
-        scaled = (flat[:, None] + shifts[None]) @ plane
-        inside = np.all((scaled > -1e-7) & (scaled < 1 - 1e-7), axis=2)
-        owner, shift = np.nonzero(inside)
-        z = (fractional[owner, 2] + layer) * spacing
-        positions.append(np.column_stack([scaled[owner, shift], z]))
-        numbers.append(base.get_atomic_numbers()[owner])
-    points, species = np.concatenate(positions), np.concatenate(numbers)
-    wanted = {symbol: count * formula_units for symbol, count in phase.composition.items()}
-    symbols = np.array(Atoms(numbers=species).get_chemical_symbols())
-    height = repeats * spacing
-    planes = np.unique(np.round(points[:, 2], 4))
-    middle = height / 2
-    near = planes[np.abs(planes - middle) <= spacing / 2 + 1e-6]
-    candidates = np.unique(np.round(np.concatenate([near, (near[1:] + near[:-1]) / 2]), 6))
-    best: tuple[float, float, np.ndarray] | None = None
-    for centre in candidates:
-        chosen, cost = _select(points, symbols, wanted, float(centre))
-        if best is None or cost < best[0] - 1e-6:
-            best = (cost, float(centre), chosen)
-    assert best is not None  # noqa: S101 - there is always a plane of atoms near the middle
-    _, centre, chosen = best
-    squeeze = plane_cells * abs(np.linalg.det(base.cell[:2, :2])) / abs(np.linalg.det(target))
-    thickness = formula_units * phase.volume / abs(np.linalg.det(target))
-    xyz = np.column_stack([points[chosen, :2] @ target, (points[chosen, 2] - centre) * squeeze])
-    cell = np.zeros((3, 3))
-    cell[:2, :2] = target
-    cell[2, 2] = thickness
-    return Atoms(numbers=species[chosen], positions=xyz, cell=cell, pbc=True)
-
-
-def _select(
-    points: np.ndarray, symbols: np.ndarray, wanted: dict[str, int], centre: float
-) -> tuple[np.ndarray, float]:
-    """Return the atoms nearest to a plane, so many of each element, and how lopsided the choice is."""
-    chosen: list[int] = []
-    dipole = 0.0
-    for symbol, count in wanted.items():
-        members = np.flatnonzero(symbols == symbol)
-        distance = np.round(np.abs(points[members, 2] - centre), 4)
-        taken: list[int] = []
-        for level in np.unique(distance):
-            shell = members[distance == level]
-            room = count - len(taken)
-            if room <= 0:
-                break
-            if len(shell) > room:
-                shell = _spread(points, shell, room, centre)
-            taken += shell.tolist()
-        chosen += taken
-        dipole += abs(float((points[taken, 2] - centre).mean()))
-    order = np.array(chosen)
-    spread = float(points[order, 2].max() - points[order, 2].min())
-    return order, dipole + 0.01 * spread
-
-
-def _spread(points: np.ndarray, members: np.ndarray, count: int, centre: float) -> np.ndarray:
-    """Return ``count`` atoms of a layer, evenly over the plane, as many above the centre as below."""
-    above = members[points[members, 2] > centre + 1e-6]
-    below = members[points[members, 2] <= centre + 1e-6]
-    larger, smaller = (above, below) if len(above) >= len(below) else (below, above)
-    first = min(math.ceil(count / 2), len(larger))
-    second = min(count - first, len(smaller))
-    first = count - second
-    result = []
-    for group, number in ((larger, first), (smaller, second)):
-        picked: list[int] = []
-        for _ in range(number):
-            rest = [index for index in group if index not in picked]
-            if not picked:
-                picked.append(int(rest[0]))
-                continue
-            gaps = points[rest][:, None, :2] - points[picked][None, :, :2]
-            gaps -= np.rint(gaps)
-            picked.append(int(rest[int(np.argmax(np.round((gaps**2).sum(axis=2).min(axis=1), 6)))]))
-        result += picked
-    return np.array(result, dtype=int)
-
-
-def _stack(lower: Atoms, upper: Atoms, table: np.ndarray) -> tuple[Atoms, float, np.ndarray]:
-    """Put two layers on each other as closely as the ions' radii allow; return the slab, the gap and the shift."""
-    n_lower = len(lower)
-    numbers = np.concatenate([lower.get_atomic_numbers(), upper.get_atomic_numbers()])
-    groups = np.repeat([0, 1], [n_lower, len(upper)])
-    low, high = lower.get_positions(), upper.get_positions()
-    low[:, 2] -= low[:, 2].min()
-    high[:, 2] -= high[:, 2].min()
-    tops = low[:, 2].max(), high[:, 2].max()
-    nominal = lower.cell[2, 2] + upper.cell[2, 2]
-
-    def place(gap: float, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        cell = lower.cell[:].copy()
-        cell[2] = (0, 0, tops[0] + tops[1] + 2 * gap)
-        moved = high + np.array([*shift, tops[0] + gap])
-        return np.concatenate([low, moved]), cell
-
-    def fits(gap: float, shift: np.ndarray) -> bool:
-        positions, cell = place(gap, shift)
-        return len(contact_violations(numbers, positions, cell, table, groups)[0]) == 0
-
-    # Rough layers may interlock, but not by more than leaves the slab at the density of its salts.
-    least = max(0.5 * (nominal - tops[0] - tops[1]), -0.45 * min(tops))
-    best: tuple[float, np.ndarray] | None = None
-    for u, v in itertools.product((0.0, 0.25, 0.5, 0.75), repeat=2):
-        shift = np.array([u, v]) @ lower.cell[:2, :2]
-        ceiling = 5.0 if best is None else best[0] - 0.01
-        if ceiling < least or not fits(ceiling, shift):
-            continue
-        bottom, top = least, ceiling
-        if fits(least, shift):
-            best = (least, shift)
-            break
-        while top - bottom > 0.01:
-            trial = 0.5 * (bottom + top)
-            bottom, top = (bottom, trial) if fits(trial, shift) else (trial, top)
-        best = (top, shift)
-    if best is None:
-        raise SlabError('the two salts cannot be stacked without ions too close: lower the strain or the atom count')
-    positions, cell = place(*best)
-    return Atoms(numbers=numbers, positions=positions, cell=cell, pbc=True, tags=groups), best[0], best[1]
 
 
 def _counts(mixture: Mixture, max_atoms: int) -> list[tuple[int, int]]:
@@ -224,11 +71,12 @@ def _counts(mixture: Mixture, max_atoms: int) -> list[tuple[int, int]]:
 def interface_slab(
     mixture: Mixture,
     *,
-    min_length: float = 10.0,
+    min_length: float | None = None,
     max_atoms: int = 400,
     n_atoms: int | None = None,
     thickness: float | None = None,
-    max_strain: float = 0.06,
+    max_strain: float | None = None,
+    density_fraction: float = 0.9,
 ) -> Slab:
     """Return a multilayer slab [001] salt A | [001] salt B (gupta2023, Methods).
 
@@ -239,16 +87,21 @@ def interface_slab(
     ----------
     mixture : Mixture
         Exactly two salts.
-    min_length : float
-        Smallest distance between opposite faces of the cell, Å.
+    min_length : float, optional
+        Smallest distance between opposite faces of the cell, Å. If not given, 10 Å (gupta2023), or where ``n_atoms``
+        is too few for that, 0.85 of the edge of a cube of so many atoms.
     max_atoms : int
         Largest number of atoms.
     n_atoms : int, optional
         Wanted number of atoms; as few as possible if not given.
     thickness : float, optional
         Smallest height of the stack (both salts), Å; ``min_length`` if not given.
-    max_strain : float
-        Largest principal strain either salt may bear, as a fraction; their volumes are kept.
+    max_strain : float, optional
+        Largest principal strain either salt may bear, as a fraction; their volumes are kept. If not given, the first
+        of 6, 9, 12 and 15 % that any slab fulfils, with a warning above 6 %.
+    density_fraction : float
+        Density, as a fraction of the rule of mixtures, to which the stack is pressed together if ions need not move
+        far for it.
 
     Returns
     -------
@@ -261,44 +114,60 @@ def interface_slab(
     """
     if len(mixture.salts) != 2:
         raise MixtureError(f'a slab needs two salts, {mixture} has {len(mixture.salts)}')
-    for value, what in ((min_length, 'min_length'), (max_strain, 'max_strain'), (thickness, 'thickness')):
+    for value, what in (
+        (min_length, 'min_length'),
+        (max_strain, 'max_strain'),
+        (thickness, 'thickness'),
+        (density_fraction, 'density_fraction'),
+    ):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise SlabError(f'{what} must be positive, not {value}')
     if n_atoms is not None and n_atoms > max_atoms:
         raise SlabError(f'n_atoms = {n_atoms} is more than max_atoms = {max_atoms}')
+    per_atom = mixture.unit_volume / mixture.atoms_per_unit
+    if min_length is None:
+        min_length = PAPER_LENGTH
+        if n_atoms is not None:
+            min_length = min(min_length, 0.85 * (n_atoms * per_atom) ** (1 / 3))
     height = max(min_length, thickness or 0.0)
     phases = mixture.phases
     table = contact_table(mixture.elements)
     cells = [plane_primitive(entry.to_atoms()).cell[:2, :2] for entry in phases]
     counts = _counts(mixture, max_atoms)
-    per_atom = mixture.unit_volume / mixture.atoms_per_unit
     volumes = {pair: sum(n * entry.volume for n, entry in zip(pair, phases, strict=True)) for pair in counts}
     # The area is raised step by step: a wide cell takes many atoms, and the number of lattice matches grows with the
     # fourth power of its width.
     largest_area = max(volumes.values()) / height
-    area = min(largest_area, 1.5 * max(min_length**2, 0.0 if n_atoms is None else n_atoms * per_atom / height))
-    while True:
-        options = _options(mixture, cells, volumes, area, (min_length, height, max_strain), n_atoms)
-        if options or area >= largest_area:
+    area = min(largest_area, max(1.5 * min_length**2, 0.0 if n_atoms is None else 1.1 * n_atoms * per_atom / height))
+    strains = STRAINS if max_strain is None else (max_strain,)
+    options: list[tuple[float, float, float, tuple[int, int], PlaneMatch]] = []
+    for limit in strains:
+        trial = area
+        options = _options(mixture, cells, volumes, trial, (min_length, height, limit), n_atoms)
+        while not options and trial < largest_area:
+            trial = min(largest_area, 1.4 * trial)
+            options = _options(mixture, cells, volumes, trial, (min_length, height, limit), n_atoms)
+        # Rather more strain than a slab of quite another size than asked for.
+        if options and (n_atoms is None or min(option[0] for option in options) <= CLOSE_ENOUGH * n_atoms):
             break
-        area = min(largest_area, 1.4 * area)
     if not options:
-        raise SlabError(_refusal(mixture, cells, min_length, height, max_atoms, max_strain))
+        raise SlabError(_refusal(mixture, cells, min_length, height, max_atoms, strains[-1]))
     closest = min(option[0] for option in options)
     slack = 0.02 * n_atoms if n_atoms is not None else 0.1 * closest
     shortlist = sorted((o for o in options if o[0] <= closest + slack), key=lambda o: (round(o[1], 6), o[0], o[2]))
-    best: tuple[float, Atoms, float, np.ndarray, tuple[int, int], PlaneMatch] | None = None
+    best: tuple[float, Atoms, dict[str, Any], tuple[int, int], PlaneMatch] | None = None
     for _, _, _, pair, match in shortlist[:SHORTLIST]:
         layers = [
             carve_layer(entry, matrix, match.cell, number)
             for entry, matrix, number in zip(phases, match.matrices, pair, strict=True)
         ]
-        stacked, gap, shift = _stack(layers[0], layers[1], table)
+        stacked, interface = stack_layers(layers[0], layers[1], table)
         cost = match.strain + 0.25 * abs(1 - density(stacked) / mixture.rule_density)
         if best is None or cost < best[0] - 1e-6:
-            best = (cost, stacked, gap, shift, pair, match)
+            best = (cost, stacked, interface, pair, match)
     assert best is not None  # noqa: S101 - the shortlist is not empty
-    _, stacked, gap, shift, pair, match = best
+    _, stacked, interface, pair, match = best
+    stacked, pushed = press_together(stacked, mixture, table, density_fraction, min_length)
     atoms = sort_by_element(stacked)
     atoms.wrap()
     atoms.info['mixture'] = mixture.name
@@ -320,8 +189,8 @@ def interface_slab(
             for salt, pair_ in zip(mixture.salts, match.stretches, strict=True)
         },
         'largest_strain': round(match.strain, 5),
-        'interface_gap_A': round(float(gap), 3),
-        'lateral_shift_A': [round(float(value), 3) for value in shift],
+        **interface,
+        'largest_displacement_A': round(pushed, 3),
         'cell_heights_A': [round(float(value), 4) for value in heights(atoms.cell[:])],
         'density_g_cm3': round(density(atoms), 4),
         'rule_density_g_cm3': round(mixture.rule_density, 4),
@@ -332,6 +201,10 @@ def interface_slab(
         report['warnings'].append(
             f'{mixture} needs {mixture.atoms_per_unit} atoms for its exact ratio, more than the {max_atoms} allowed: '
             f'the slab has {float(ratio):.4g} instead of {float(wanted):.4g}'
+        )
+    if max_strain is None and match.strain > STRAINS[0]:
+        report['warnings'].append(
+            f'a slab of this size strains the salts by {match.strain:.1%}: it is only fit for melting'
         )
     return Slab(atoms, report)
 
@@ -354,9 +227,7 @@ def _options(
                 continue
             size = pair[0] * sizes[0] + pair[1] * sizes[1]
             distance = float(size if n_atoms is None else abs(size - n_atoms))
-            rough = sum(
-                _partial(n, entry, m) for n, entry, m in zip(pair, mixture.phases, match.matrices, strict=True)
-            )
+            rough = sum(_partial(n, entry, m) for n, entry, m in zip(pair, mixture.phases, match.matrices, strict=True))
             options.append((distance, match.strain + 0.05 * rough, match.area, pair, match))
     return options
 

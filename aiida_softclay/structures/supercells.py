@@ -32,10 +32,7 @@ def hermite_normal_forms(determinant: int) -> np.ndarray:
             if rest % c:
                 continue
             f = rest // c
-            forms += [
-                [[a, 0, 0], [b, c, 0], [d, e, f]]
-                for b, d, e in itertools.product(range(a), range(a), range(c))
-            ]
+            forms += [[[a, 0, 0], [b, c, 0], [d, e, f]] for b, d, e in itertools.product(range(a), range(a), range(c))]
     return np.array(forms, dtype=int)
 
 
@@ -119,9 +116,7 @@ def supercell_matrix(cell: np.ndarray, min_length: float, *, diagonal: bool = Fa
     return best
 
 
-def supercell(
-    atoms: Atoms, min_length: float, *, max_atoms: int | None = None, diagonal: bool = False
-) -> Atoms:
+def supercell(atoms: Atoms, min_length: float, *, max_atoms: int | None = None, diagonal: bool = False) -> Atoms:
     """Return the smallest supercell with all heights at least ``min_length``.
 
     Parameters
