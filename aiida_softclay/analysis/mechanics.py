@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from .statistics import block_average, linear_fit, two_sided_average
+from .statistics import BlockAverage, block_average, linear_fit, two_sided_average
 from .trajectory import Array
 
 COMPONENTS = ('xx', 'yy', 'zz', 'yz', 'xz', 'xy')
@@ -72,6 +72,11 @@ def strain_from_cells(cells: npt.ArrayLike, component: str, reference: npt.Array
     return np.asarray(tilt[1:] - tilt[0])
 
 
+BELOW_NOISE = (
+    'the strain under load ({:.2g}) is below the thermal noise of the strain ({:.2g}): use a larger cell or stress'
+)
+
+
 @dataclass(frozen=True)
 class PulseStage:
     """One stage of a stress-pulse experiment.
@@ -116,6 +121,8 @@ class WindowMean:
         Fewest blocks behind either mean.
     converged : bool
         Whether both block errors reached a plateau.
+    warnings : tuple of str
+        What a careful reader must know.
     """
 
     stage: PulseStage
@@ -125,6 +132,7 @@ class WindowMean:
     window_ps: tuple[float, float]
     n_samples: int
     converged: bool
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -151,8 +159,6 @@ class StressPulse:
         Standard deviation of the strain at zero stress before the first pulse.
     half_width_ps : float
         Δt of the averages.
-    warnings : tuple of str
-        What a careful reader must know.
     """
 
     times: Array
@@ -168,12 +174,29 @@ class StressPulse:
     energy_changes: tuple[WindowMean, ...]
     thermal_strain_noise: float
     half_width_ps: float
-    warnings: tuple[str, ...]
 
 
 def _tail(stage: PulseStage, share: float) -> slice:
     length = stage.stop - stage.start
     return slice(stage.stop - max(2, round(length * share)), stage.stop)
+
+
+def _window_warnings(what: str, value: float, error: float, converged: bool) -> list[str]:
+    warnings = []
+    if abs(value) < 2 * error:
+        warnings.append(f'the change of the {what} is not distinguished from zero')
+    if not converged:
+        warnings.append(f'the stages are too short for the fluctuations of the {what}: the error is a lower bound')
+    return warnings
+
+
+def _drift_warnings(what: str, times: Array, series: Array, error: float) -> list[str]:
+    """Return a sentence if a mean was taken over a series that still changes by more than its error."""
+    line = linear_fit(times, series, correlated=True)
+    drift = line.slope * (times[-1] - times[0])
+    if abs(line.slope) > 3 * line.slope_error and abs(drift) > error:
+        return [f'{what} still changes by {drift:.2g} within the averaged window']
+    return []
 
 
 def analyse_stress_pulse(
@@ -227,41 +250,33 @@ def analyse_stress_pulse(
     base = _tail(references[-1], tail_share)
     zero_strain, zero_energy = block_average(gamma[base]), block_average(energy[base])
 
-    def window_mean(series: Array, stage: PulseStage, zero_mean: float, zero_error: float) -> WindowMean:
+    def window_mean(series: Array, stage: PulseStage, zero: BlockAverage, what: str) -> WindowMean:
         rows = _tail(stage, tail_share)
-        average, zero = block_average(series[rows]), block_average(series[base])
+        average = block_average(series[rows])
+        value, error = average.mean - zero.mean, math.hypot(average.error, zero.error)
+        converged = average.converged and zero.converged
         return WindowMean(
-            stage=stage, value=average.mean - zero_mean, error=math.hypot(average.error, zero_error),
-            deviation=average.standard_deviation, window_ps=(float(t[rows][0]), float(t[rows][-1])),
-            n_samples=min(average.n_blocks, zero.n_blocks), converged=average.converged and zero.converged,
+            stage=stage, value=value, error=error, deviation=average.standard_deviation,
+            window_ps=(float(t[rows][0]), float(t[rows][-1])), n_samples=min(average.n_blocks, zero.n_blocks),
+            converged=converged,
+            warnings=(
+                *_window_warnings(what, value, error, converged),
+                *_drift_warnings(f'the {what} before the first pulse', t[base], series[base], error),
+                *_drift_warnings(f'the {what} at the end of {stage.name}', t[rows], series[rows], error),
+            ),
         )  # fmt: skip
 
-    released = [stage for stage in stages if stage.kind == 'off']
-    loaded = [stage for stage in stages if stage.kind == 'on']
-    residual = tuple(window_mean(gamma, stage, zero_strain.mean, zero_strain.error) for stage in released)
-    under_load = tuple(window_mean(gamma, stage, zero_strain.mean, zero_strain.error) for stage in loaded)
-    energies = tuple(window_mean(energy, stage, zero_energy.mean, zero_energy.error) for stage in released)
-
     noise = zero_strain.standard_deviation
-    warnings = [
-        f'the strain under load in cycle {result.stage.cycle} ({result.value:.2g}) is below the thermal noise of the '
-        f'strain ({noise:.2g}): use a larger cell or stress'
-        for result in under_load
+    under_load = tuple(window_mean(gamma, stage, zero_strain, 'strain') for stage in stages if stage.kind == 'on')
+    under_load = tuple(
+        replace(result, warnings=(*result.warnings, BELOW_NOISE.format(result.value, noise)))
         if abs(result.value) < noise
-    ]
-    for result in residual:
-        if abs(result.value) < 2 * result.error:
-            warnings.append(f'the residual strain of cycle {result.stage.cycle} is not distinguished from zero')
-        if not result.converged:
-            warnings.append(
-                f'the release of cycle {result.stage.cycle} is too short for its strain fluctuations: '
-                'the error bar is a lower bound'
-            )
-        rows = _tail(result.stage, tail_share)
-        line = linear_fit(t[rows], gamma[rows], correlated=True)
-        creep = line.slope * (t[rows][-1] - t[rows][0])
-        if abs(creep) > 2 * line.slope_error * (t[rows][-1] - t[rows][0]) and abs(creep) > result.error:
-            warnings.append(f'the strain still changes by {creep:.2g} in the last part of release {result.stage.cycle}')
+        else result
+        for result in under_load
+    )
+    released = [stage for stage in stages if stage.kind == 'off']
+    residual = tuple(window_mean(gamma, stage, zero_strain, 'strain') for stage in released)
+    energies = tuple(window_mean(energy, stage, zero_energy, 'energy') for stage in released)
     applied = np.zeros_like(t)
     for stage in stages:
         applied[stage.start : stage.stop] = stage.applied_stress
@@ -272,5 +287,5 @@ def analyse_stress_pulse(
         mean_stress=two_sided_average(t, sigma, width),
         mean_energy=two_sided_average(t, energy - zero_energy.mean, width), applied_stress=applied,
         residual_strains=residual, loaded_strains=under_load, energy_changes=energies, thermal_strain_noise=noise,
-        half_width_ps=width, warnings=tuple(warnings),
+        half_width_ps=width,
     )  # fmt: skip

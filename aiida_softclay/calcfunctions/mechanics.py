@@ -20,7 +20,7 @@ from aiida_softclay.analysis.mechanics import (
 from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.statistics import block_average
 from aiida_softclay.analysis.stress_strain import StressStrain, analyse_stress_strain
-from aiida_softclay.calcfunctions.structure_analysis import analysis_failed
+from aiida_softclay.calcfunctions.structure_analysis import analysis_failed, temperature_notes
 
 #: Strain rate of the papers, per ps.
 PAPER_RATE = 1e-3
@@ -34,7 +34,8 @@ def analyse_pulses(parameters: orm.Dict, **thermo: orm.ArrayData) -> dict[str, o
     ----------
     parameters : Dict
         ``component``, ``n_atoms``, ``stages`` (in order: ``name``, ``kind`` reference, on or off, ``cycle``,
-        ``stress_GPa``), and optionally ``half_width_ps``, ``tail_share``, ``context``.
+        ``stress_GPa``), and optionally ``half_width_ps``, ``tail_share``, ``target_temperature_K``,
+        ``context``.
     **thermo : ArrayData
         Time series of each stage by its name.
 
@@ -61,9 +62,12 @@ def analyse_pulses(parameters: orm.Dict, **thermo: orm.ArrayData) -> dict[str, o
             series['potential_energy'] / n_atoms, stages, half_width_ps=float(options.get('half_width_ps', 5.0)),
             tail_share=float(options.get('tail_share', 0.5)),
         )  # fmt: skip
-        temperature = block_average(series['temperature'])
+        # The reference stage may start cold; what counts is the temperature from its averaged part on.
+        reference = next(stage for stage in stages if stage.kind == 'reference')
+        temperature = block_average(series['temperature'][(reference.start + reference.stop) // 2 :])
         conditions = {'temperature_K': temperature.mean, 'n_atoms': n_atoms, 'component': component}
-        quantities = _pulse_numbers(pulse, conditions, len(series['time']))
+        notes = temperature_notes(temperature.mean, options.get('target_temperature_K'))
+        quantities = _pulse_numbers(pulse, conditions, len(series['time']), notes)
         context = {**conditions, 'duration_ps': float(np.ptp(series['time'])), **options.get('context', {})}
         curve = _array_data(
             {
@@ -92,7 +96,7 @@ def analyse_stress_strain_curve(thermo: orm.ArrayData, parameters: orm.Dict) -> 
         Time series of the deformation.
     parameters : Dict
         ``component``, ``rate_per_ps``, ``n_atoms``, and optionally ``elastic_window``, ``half_width``, ``offset``
-        (strains), ``context``.
+        (strains), ``target_temperature_K``, ``context``.
 
     Returns
     -------
@@ -116,12 +120,11 @@ def analyse_stress_strain_curve(thermo: orm.ArrayData, parameters: orm.Dict) -> 
             'temperature_K': temperature.mean, 'n_atoms': int(options['n_atoms']), 'component': component,
             'rate_per_ps': rate,
         }  # fmt: skip
-        quantities = _strain_numbers(response, component, conditions)
+        notes = temperature_notes(temperature.mean, options.get('target_temperature_K'))
         if abs(rate) > 1.5 * PAPER_RATE:
             times = f'{abs(rate) / PAPER_RATE:g} times'
-            note = f'the strain rate is {times} that of gupta2023 (1e-3 per ps), which raises stresses'
-            for quantity in quantities:
-                quantity.warnings.append(note)
+            notes.append(f'the strain rate is {times} that of gupta2023 (1e-3 per ps), which raises stresses')
+        quantities = _strain_numbers(response, component, conditions, notes)
         context = {**conditions, 'duration_ps': float(np.ptp(series['time'])), **options.get('context', {})}
         curve = _array_data(
             {
@@ -158,10 +161,9 @@ def _array_data(columns: dict[str, tuple[np.ndarray, str]]) -> orm.ArrayData:
     return node
 
 
-def _pulse_numbers(pulse: StressPulse, conditions: dict[str, Any], rows: int) -> list[Quantity]:
+def _pulse_numbers(pulse: StressPulse, conditions: dict[str, Any], rows: int, notes: list[str]) -> list[Quantity]:
     def number(name: str, result: WindowMean, unit: str, definition: str) -> Quantity:
         cycle = result.stage.cycle
-        own = [text for text in pulse.warnings if f'cycle {cycle}' in text or f'release {cycle}' in text]
         return Quantity(
             name=f'{name}.cycle_{cycle}', value=result.value, error=result.error, unit=unit, definition=definition,
             n_samples=result.n_samples, error_method='block averages of both windows, in quadrature',
@@ -171,7 +173,7 @@ def _pulse_numbers(pulse: StressPulse, conditions: dict[str, Any], rows: int) ->
                 'applied_stress_GPa': result.stage.applied_stress,
                 'thermal_strain_noise': pulse.thermal_strain_noise,
             },
-            warnings=own,
+            warnings=[*result.warnings, *notes],
         )  # fmt: skip
 
     quantities = [
@@ -208,7 +210,9 @@ def _pulse_numbers(pulse: StressPulse, conditions: dict[str, Any], rows: int) ->
     return quantities
 
 
-def _strain_numbers(response: StressStrain, component: str, conditions: dict[str, Any]) -> list[Quantity]:
+def _strain_numbers(
+    response: StressStrain, component: str, conditions: dict[str, Any], notes: list[str]
+) -> list[Quantity]:
     shear = component in SHEAR_COMPONENTS
     name = 'shear_modulus' if shear else 'youngs_modulus'
     what = 'shear stress against engineering shear' if shear else 'stress against strain with free sides'
@@ -223,13 +227,13 @@ def _strain_numbers(response: StressStrain, component: str, conditions: dict[str
             name=name, value=response.modulus, error=response.modulus_error,
             definition=f'slope of {what} in the elastic window, at this strain rate', n_samples=response.n_blocks,
             error_method='least squares with correlated residuals', window=response.window, window_unit='1',
-            warnings=elastic, **common,
+            warnings=[*elastic, *notes], **common,
         ),
         Quantity(
             name='yield_stress.maximum', value=response.maximum_stress, error=response.maximum_stress_error,
             definition=f'largest stress averaged over ±{response.half_width:g} of strain (gupta2023, Fig. 2a)',
             n_samples=rows, error_method=noise, window=(float(response.strain[0]), float(response.strain[-1])),
-            window_unit='1', warnings=at_end, **{**common, 'conditions': {
+            window_unit='1', warnings=[*at_end, *notes], **{**common, 'conditions': {
                 **conditions, 'strain_at_maximum': response.strain_at_maximum}},
         ),
         Quantity(
@@ -237,7 +241,7 @@ def _strain_numbers(response: StressStrain, component: str, conditions: dict[str
             error=None if response.offset_stress is None else response.maximum_stress_error,
             definition=f'stress where the averaged curve falls below the elastic line shifted by {response.offset:g}',
             n_samples=rows, error_method=noise, window=(float(response.strain[0]), float(response.strain[-1])),
-            window_unit='1', warnings=offset_missing, **{**common, 'conditions': {
+            window_unit='1', warnings=[*offset_missing, *notes], **{**common, 'conditions': {
                 **conditions, 'strain_at_offset_yield': response.offset_strain}},
         ),
     ]  # fmt: skip

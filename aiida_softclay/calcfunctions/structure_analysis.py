@@ -30,13 +30,16 @@ EXCHANGE_DEFAULTS: dict[str, Any] = {
     'partner': None,
     'r_max': 8.0,
     'bin_width': 0.05,
-    'n_frames': 20,
+    'n_frames': 10,
     'before_ps': None,
     'after_ps': None,
     'context': {},
 }
 
 ERROR_ANALYSIS = 510
+
+#: Relative deviation of the mean temperature from its target that is reported.
+TEMPERATURE_TOLERANCE = 0.05
 
 
 def analysis_failed(error: Exception) -> ExitCode:
@@ -166,6 +169,13 @@ def _about(node: orm.Data) -> dict[str, Any]:
             'duration_ps': (node.last_step - node.first_step) * node.timestep_ps,
         }  # fmt: skip
     return {'n_atoms': len(node.sites), 'formula': node.get_formula()}
+
+
+def temperature_notes(temperature: float, target: float | None) -> list[str]:
+    """Return a sentence if the mean temperature (K) of a run is not the one that was asked for."""
+    if target is None or abs(temperature / target - 1) <= TEMPERATURE_TOLERANCE:
+        return []
+    return [f'the mean temperature of the run is {temperature:.0f} K instead of {target:g} K: it was not equilibrated']
 
 
 def engine_text(engine: dict[str, Any] | None) -> str:

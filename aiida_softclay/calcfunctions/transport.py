@@ -12,8 +12,8 @@ from aiida_softclay.analysis.displacement import MeanSquaredDisplacement, mean_s
 from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.statistics import block_average
 from aiida_softclay.analysis.trajectory import indices_of, n_frames_of, species_of, times_ps_of
-from aiida_softclay.analysis.transport import DEFAULT_WINDOW, Diffusion, nernst_einstein, self_diffusion
-from aiida_softclay.calcfunctions.structure_analysis import analysis_failed, engine_text
+from aiida_softclay.analysis.transport import DEFAULT_WINDOW, Conductivity, Diffusion, nernst_einstein, self_diffusion
+from aiida_softclay.calcfunctions.structure_analysis import analysis_failed, engine_text, temperature_notes
 from aiida_softclay.data.trajectory import MdTrajectoryData
 
 DIFFUSIVITY = (
@@ -66,6 +66,9 @@ def analyse_conductivity(
             'temperature_K': temperature.mean, 'volume_A3': volume, 'n_atoms': trajectory.n_atoms,
             'duration_ps': duration,
         }  # fmt: skip
+        notes = temperature_notes(temperature.mean, options.get('target_temperature_K'))
+        if temperature.mean > 1.1 * ROOM_TEMPERATURE:
+            notes.append(f'this holds at {temperature.mean:.0f} K and is not extrapolated to room temperature')
         quantities: list[Quantity] = []
         for symbol in species:
             found = self_diffusion(displacements[symbol], window, hop_length=float(options.get('hop_length', 2.0)))
@@ -73,11 +76,7 @@ def analyse_conductivity(
                 found, charges[symbol], n_ions=counts[symbol], volume=volume, temperature=temperature.mean,
                 temperature_error=temperature.error if np.isfinite(temperature.error) else 0.0,
             )  # fmt: skip
-            quantities += _numbers(found, conductivity.conductivity, conductivity.conductivity_error, charges[symbol],
-                                   conditions)  # fmt: skip
-        notes = _notes(temperature.mean, options.get('target_temperature_K'))
-        for quantity in quantities:
-            quantity.warnings.extend(notes)
+            quantities += _numbers(found, conductivity, conditions, notes)
         spread = float(np.ptp(volumes) / volume)
         context = {
             'engine': engine_text(trajectory.engine), 'formula': trajectory.formula, **conditions, 'n_frames': n_frames,
@@ -90,22 +89,12 @@ def analyse_conductivity(
         return analysis_failed(error)
 
 
-def _notes(temperature: float, target: float | None) -> list[str]:
-    """Return what must be known about the temperature of a run."""
-    notes = []
-    if target is not None and abs(temperature / target - 1) > 0.05:
-        notes.append(f'the mean temperature of the run is {temperature:.0f} K instead of {target:g} K')
-    if temperature > 1.1 * ROOM_TEMPERATURE:
-        notes.append(f'this holds at {temperature:.0f} K, above room temperature, and is not extrapolated to it')
-    return notes
-
-
 def _numbers(
-    found: Diffusion, conductivity: float, conductivity_error: float, charge: float, conditions: dict[str, Any]
+    found: Diffusion, conductivity: Conductivity, conditions: dict[str, Any], notes: list[str]
 ) -> list[Quantity]:
     common: dict[str, Any] = {
         'n_samples': found.n_samples, 'error_method': found.error_method, 'window': found.window_ps,
-        'window_unit': 'ps', 'frames_used': found.n_frames, 'warnings': list(found.warnings),
+        'window_unit': 'ps', 'frames_used': found.n_frames, 'warnings': [*found.warnings, *notes],
     }  # fmt: skip
     return [
         Quantity(
@@ -113,8 +102,9 @@ def _numbers(
             definition=DIFFUSIVITY, conditions={**conditions, 'msd_exponent': found.exponent}, **common,
         ),
         Quantity(
-            name=f'conductivity.{found.species}', value=conductivity, error=conductivity_error, unit='mS/cm',
-            definition=CONDUCTIVITY, conditions={**conditions, 'charge': charge}, **common,
+            name=f'conductivity.{found.species}', value=conductivity.conductivity,
+            error=conductivity.conductivity_error, unit='mS/cm',
+            definition=CONDUCTIVITY, conditions={**conditions, 'charge': conductivity.charge}, **common,
         ),
     ]  # fmt: skip
 

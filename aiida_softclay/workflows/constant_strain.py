@@ -67,6 +67,7 @@ class ConstantStrainWorkChain(ExperimentWorkChain):
             'component': parameters['component'],
             'rate_per_ps': parameters['rate_per_ps'],
             'n_atoms': len(self.inputs.structure.sites),
+            'target_temperature_K': parameters['temperature_K'],
             'elastic_window': parameters['elastic_window'],
             'half_width': parameters['average_half_width'],
             'offset': parameters['yield_offset'],

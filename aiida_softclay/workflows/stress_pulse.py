@@ -73,6 +73,7 @@ class StressPulseWorkChain(ExperimentWorkChain):
         options = {
             'component': parameters['component'],
             'n_atoms': len(self.inputs.structure.sites),
+            'target_temperature_K': parameters['temperature_K'],
             'stages': pulse_stages(parameters),
             'half_width_ps': parameters['average_half_width_ps'],
             'tail_share': parameters['tail_share'],

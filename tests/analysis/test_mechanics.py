@@ -79,11 +79,12 @@ def test_residual_strain_is_found_with_honest_errors():
 def test_pulses_below_the_noise_are_reported():
     rng = np.random.default_rng(1)
     result = analyse_stress_pulse(*pulse_series([0.0], 0.05, rng))
-    text = ' '.join(result.warnings)
+    text = ' '.join(result.loaded_strains[0].warnings + result.residual_strains[0].warnings)
     assert 'below the thermal noise' in text
     assert 'not distinguished from zero' in text
     creeping = analyse_stress_pulse(*pulse_series([0.0], 0.0005, rng, drift=0.05))
-    assert any('still changes' in warning for warning in creeping.warnings)
+    assert any('still changes' in warning for warning in creeping.residual_strains[0].warnings)
+    assert not any('still changes' in warning for warning in result.loaded_strains[0].warnings)
 
 
 def test_pulse_input_is_checked():
