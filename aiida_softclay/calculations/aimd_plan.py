@@ -56,17 +56,20 @@ class AimdSegment(BaseModel):
     name : str
         Unique in the plan; lower-case letters, digits and underscores.
     ensemble : {'nvt', 'npt', 'nve'}
-        Nosé–Hoover at constant cell, Langevin with a moving cell, or no thermostat.
+        Constant cell, moving cell (with Langevin thermostat and barostat), or no thermostat.
     duration_fs : float
         Length in femtoseconds.
     temperature_K, temperature_end_K : float, optional
         Temperature, and where a linear ramp ends; ``nve`` needs none.
     pressure_GPa : float
         External pressure (``npt`` only).
+    thermostat : {'nose_hoover', 'langevin'}
+        ``nvt`` only. Nosé–Hoover (the default) keeps the dynamics, but swings when the target changes within one of its
+        periods; Langevin follows ramps of any length.
     thermostat_mass : float
-        ``SMASS`` of the Nosé–Hoover thermostat; 0 gives a period of about 40 steps (``nvt`` only).
+        ``SMASS`` of the Nosé–Hoover thermostat; 0 gives a period of about 40 steps.
     friction_per_ps : float or dict
-        Langevin friction of the atoms in 1/ps, one for all or one for each element (``npt`` only).
+        Langevin friction of the atoms in 1/ps, one for all or one for each element.
     lattice_friction_per_ps, lattice_mass_amu : float
         Langevin friction and mass of the cell (``npt`` only).
     """
@@ -79,6 +82,7 @@ class AimdSegment(BaseModel):
     temperature_K: float | None = None
     temperature_end_K: float | None = None
     pressure_GPa: float | None = None
+    thermostat: Literal['nose_hoover', 'langevin'] | None = None
     thermostat_mass: float | None = None
     friction_per_ps: float | dict[str, float] | None = None
     lattice_friction_per_ps: float | None = None
@@ -129,11 +133,26 @@ class AimdSegment(BaseModel):
             raise ValueError(f'an {self.ensemble} segment needs temperature_K')
         if self.ensemble == 'nve' and self.temperature_end_K is not None:
             raise ValueError('an nve segment has no thermostat and cannot follow temperature_end_K')
-        npt_only = ('pressure_GPa', 'friction_per_ps', 'lattice_friction_per_ps', 'lattice_mass_amu')
-        for name, ensemble in [*((name, 'npt') for name in npt_only), ('thermostat_mass', 'nvt')]:
+        npt_only = ('pressure_GPa', 'lattice_friction_per_ps', 'lattice_mass_amu')
+        for name, ensemble in [
+            *((name, 'npt') for name in npt_only),
+            ('thermostat', 'nvt'),
+            ('thermostat_mass', 'nvt'),
+        ]:
             if getattr(self, name) is not None and self.ensemble != ensemble:
                 raise ValueError(f'{name} acts in {ensemble} only, this segment is {self.ensemble}')
+        if self.friction_per_ps is not None and not self.is_langevin:
+            raise ValueError(
+                'friction_per_ps acts with the Langevin thermostat only: npt, or nvt with thermostat langevin'
+            )
+        if self.thermostat_mass is not None and self.is_langevin:
+            raise ValueError('thermostat_mass belongs to the Nosé–Hoover thermostat, this segment has Langevin')
         return self
+
+    @property
+    def is_langevin(self) -> bool:
+        """Whether the thermostat is Langevin's."""
+        return self.ensemble == 'npt' or self.thermostat == 'langevin'
 
     @property
     def is_ramp(self) -> bool:
@@ -321,12 +340,12 @@ class AimdPlan(BaseModel):
             tags |= {'tebeg': round(begin, 6), 'teend': round(end, 6)}
         if segment.ensemble == 'nve':
             tags |= {'mdalgo': 1, 'andersen_prob': 0.0}
-        elif segment.ensemble == 'nvt':
+        elif not segment.is_langevin:
             tags |= {'mdalgo': 2, 'smass': segment.thermostat_mass or 0.0}
         else:
+            tags |= {'mdalgo': 3, 'langevin_gamma': _friction(segment, elements)}
+        if segment.ensemble == 'npt':
             tags |= {
-                'mdalgo': 3,
-                'langevin_gamma': _friction(segment, elements),
                 'langevin_gamma_l': 10.0
                 if segment.lattice_friction_per_ps is None
                 else segment.lattice_friction_per_ps,
@@ -375,6 +394,7 @@ def melt_quench_segments(
     heat_fs: float = 10_000.0,
     hold_fs: float = 30_000.0,
     cool_fs: float = 10_000.0,
+    thermostat: str = 'nose_hoover',
 ) -> list[dict[str, Any]]:
     """Return the segments of a melt–quench at constant cell: a ramp up, a hold, a ramp down.
 
@@ -388,4 +408,6 @@ def melt_quench_segments(
         {'name': 'cool', 'temperature_K': maximum_temperature_K, 'temperature_end_K': end_temperature_K,
          'duration_fs': cool_fs},
     ]  # fmt: skip
-    return [{'ensemble': 'nvt', **segment} for segment in segments if segment['duration_fs'] != 0]
+    return [
+        {'ensemble': 'nvt', 'thermostat': thermostat, **segment} for segment in segments if segment['duration_fs'] != 0
+    ]

@@ -3,8 +3,11 @@
 Every number and name in the script comes from a checked :class:`MdPlan` or a checked potential. What the parser relies
 on is marked by ``softclay:`` lines in the log. A stage ends with ``<stage>.end.restart``; during a stage two restart
 files alternate; a run that stops itself writes ``<stage>.stop.restart`` with all fixes still defined, so that their
-thermostat and barostat variables are in it. Fix ids carry the name of the stage, because LAMMPS gives the state of a
-fix in a restart file to the first new fix of the same id and style.
+thermostat and barostat variables are in it. A run that goes on is the same, bit by bit on one process, as one in one
+piece, with two exceptions of LAMMPS: ``fix npt`` takes the mass of its barostat from the target temperature at the
+start of a run, so the barostat of a temperature ramp changes its (arbitrary) mass at a seam, and ``fix deform`` moves
+the box once more at a seam, which rounds differently. Fix ids carry the name of the stage, because LAMMPS gives the
+state of a fix in a restart file to the first new fix of the same id and style.
 """
 
 from __future__ import annotations
