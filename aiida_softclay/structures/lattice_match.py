@@ -202,11 +202,9 @@ def plane_primitive(atoms: Atoms, tolerance: float = 1e-3) -> Atoms:
     points = [np.array([x, y, 0.0]) + s for s in shifts for x in (-1, 0, 1) for y in (-1, 0, 1)]
     vectors = [point @ atoms.cell[:] for point in points]
     area = float(np.linalg.norm(np.cross(atoms.cell[0], atoms.cell[1]))) / len(shifts)
-    pairs = [
-        (u, v)
-        for u, v in itertools.permutations(vectors, 2)
-        if abs(np.cross(u, v)[2] - area) < 1e-4 * area and np.linalg.norm(u) > 0
-    ]
+    first, second = (np.array(side) for side in zip(*itertools.permutations(vectors, 2), strict=True))
+    right = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0] - area) < 1e-4 * area
+    pairs = list(zip(first[right], second[right], strict=True))
     u, v = min(pairs, key=lambda pair: round(float(np.linalg.norm(pair[0]) + np.linalg.norm(pair[1])), 6))
     cell = np.array([u, v, atoms.cell[2]])
     inside = atoms.get_positions() @ np.linalg.inv(cell)

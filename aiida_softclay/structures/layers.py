@@ -8,10 +8,9 @@ import numpy as np
 from ase import Atoms
 
 from aiida_softclay.structures.crystals import Phase
-from aiida_softclay.structures.lattice_match import plane_primitive
 
 
-def carve_layer(phase: Phase, matrix: np.ndarray, target: np.ndarray, formula_units: int) -> Atoms:
+def carve_layer(base: Atoms, phase: Phase, matrix: np.ndarray, target: np.ndarray, formula_units: int) -> Atoms:
     """Return a layer of whole formula units of a crystal, strained to a plane cell at constant volume.
 
     Of each element the atoms nearest to a middle plane are taken, as many as the formula units hold; where a plane
@@ -20,6 +19,8 @@ def carve_layer(phase: Phase, matrix: np.ndarray, target: np.ndarray, formula_un
 
     Parameters
     ----------
+    base : ase.Atoms
+        Crystal of the salt with the cell of :func:`~aiida_softclay.structures.lattice_match.plane_primitive`.
     phase : Phase
         The salt.
     matrix : ndarray, shape (2, 2), int
@@ -34,7 +35,6 @@ def carve_layer(phase: Phase, matrix: np.ndarray, target: np.ndarray, formula_un
     ase.Atoms
         Cell: ``target`` and the thickness that formula units of the crystal's volume fill; the layer's middle at z = 0.
     """
-    base = plane_primitive(phase.to_atoms())
     units_per_cell = len(base) // sum(phase.composition.values())
     plane_cells = round(abs(float(np.linalg.det(matrix))))
     spacing = base.get_volume() / float(np.linalg.norm(np.cross(base.cell[0], base.cell[1])))

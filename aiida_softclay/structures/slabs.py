@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ase import Atoms
 
 from aiida_softclay.structures.checks import density
 from aiida_softclay.structures.composition import Mixture, MixtureError
-from aiida_softclay.structures.crystals import Phase
+from aiida_softclay.structures.crystals import load_phases
 from aiida_softclay.structures.ions import contact_table
 from aiida_softclay.structures.lattice_match import PlaneMatch, match_planes, plane_primitive
 from aiida_softclay.structures.layers import carve_layer
@@ -132,7 +133,7 @@ def interface_slab(
     height = max(min_length, thickness or 0.0)
     phases = mixture.phases
     table = contact_table(mixture.elements)
-    cells = [plane_primitive(entry.to_atoms()).cell[:2, :2] for entry in phases]
+    cells = [_plane_cell(salt)[0].cell[:2, :2] for salt in mixture.salts]
     counts = _counts(mixture, max_atoms)
     volumes = {pair: sum(n * entry.volume for n, entry in zip(pair, phases, strict=True)) for pair in counts}
     # The area is raised step by step: a wide cell takes many atoms, and the number of lattice matches grows with the
@@ -158,7 +159,7 @@ def interface_slab(
     best: tuple[float, Atoms, dict[str, Any], tuple[int, int], PlaneMatch] | None = None
     for _, _, _, pair, match in shortlist[:SHORTLIST]:
         layers = [
-            carve_layer(entry, matrix, match.cell, number)
+            carve_layer(_plane_cell(entry.id)[0], entry, matrix, match.cell, number)
             for entry, matrix, number in zip(phases, match.matrices, pair, strict=True)
         ]
         stacked, interface = stack_layers(layers[0], layers[1], table)
@@ -227,17 +228,24 @@ def _options(
                 continue
             size = pair[0] * sizes[0] + pair[1] * sizes[1]
             distance = float(size if n_atoms is None else abs(size - n_atoms))
-            rough = sum(_partial(n, entry, m) for n, entry, m in zip(pair, mixture.phases, match.matrices, strict=True))
+            rough = sum(_partial(n, salt, m) for n, salt, m in zip(pair, mixture.salts, match.matrices, strict=True))
             options.append((distance, match.strain + 0.05 * rough, match.area, pair, match))
     return options
 
 
-def _partial(units: int, phase: Phase, matrix: np.ndarray) -> float:
-    """Return how far the number of formula units is from filling whole atomic layers of the crystal (0 to 0.5)."""
-    base = plane_primitive(phase.to_atoms())
-    per_cell = len(base) // sum(phase.composition.values())
+@lru_cache(maxsize=64)
+def _plane_cell(salt: str) -> tuple[Atoms, float]:
+    """Return the plane-primitive crystal of a salt and its formula units per atomic layer; slow, hence remembered."""
+    entry = load_phases()[salt]
+    base = plane_primitive(entry.to_atoms())
     levels = len(np.unique(np.round(base.get_scaled_positions()[:, 2] % 1.0, 3)))
-    per_layer = per_cell / max(1, levels // len(phase.composition)) * round(abs(float(np.linalg.det(matrix))))
+    per_cell = len(base) // sum(entry.composition.values())
+    return base, per_cell / max(1, levels // len(entry.composition))
+
+
+def _partial(units: int, salt: str, matrix: np.ndarray) -> float:
+    """Return how far the number of formula units is from filling whole atomic layers of the crystal (0 to 0.5)."""
+    per_layer = _plane_cell(salt)[1] * round(abs(float(np.linalg.det(matrix))))
     return abs(units / per_layer - round(units / per_layer))
 
 
