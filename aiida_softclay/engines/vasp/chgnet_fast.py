@@ -145,6 +145,9 @@ class FastCHGNet(Calculator):
 
     def _set_composition(self, numbers: np.ndarray) -> None:
         """Compute once what depends on the elements only: the first features and the reference energies."""
+        heaviest = self.model.atom_embedding.embedding.num_embeddings
+        if numbers.max() > heaviest:
+            raise NotImplementedError(f'CHGNet knows elements up to the atomic number {heaviest}')
         self._numbers = numbers.copy()
         self._first = self.model.atom_embedding(torch.as_tensor(numbers, dtype=torch.int64) - 1)
         reference = self.model.composition_model

@@ -53,7 +53,7 @@ class OszicarWriter:
             potential, kinetic = frame.thermostat
             return (
                 f'{frame.step:7d} T= {frame.temperature:8.2f} E= {frame.total:.8E} F= {frame.energy:.8E} '
-                f'E0= {frame.energy:.8E}  EK= {frame.kinetic:.5E} SP= {potential:.2E} SK= {kinetic:.2E}'
+                f'E0= {frame.energy:.8E}  EK= {frame.kinetic:.8E} SP= {potential:.2E} SK= {kinetic:.2E}'
             )
         change = frame.energy - self._previous if self._previous is not None else frame.energy
         return f'{frame.step:4d} F= {frame.energy:.8E} E0= {frame.energy:.8E}  d E ={change:.6E}'

@@ -73,7 +73,8 @@ class OutcarWriter:
             ' running on    1 total cores',
             *(f'   {name:<16s}: {text}' for name, text in generator.items()),
             '',
-            f' tags of INCAR without effect on a model potential: {", ".join(s.no_effect) or "none"}',
+            # In small letters, because readers look for ISPIN and the like anywhere in a line.
+            f' tags of INCAR without effect on a model potential: {", ".join(s.no_effect).lower() or "none"}',
             ' ' + '-' * 100,
             '',
             ' INCAR:',

@@ -130,6 +130,8 @@ def read_poscar(path: Path, timestep_fs: float = 0.0) -> Configuration:
 
 
 def _parse(lines: list[str], timestep_fs: float) -> Configuration:
+    if len(lines) < 8:
+        raise InputError('POSCAR ends too early')
     comment = lines[0].strip()
     scale = [float(word) for word in re.findall(r'[-+]?\d*\.?\d+(?:[eEdD][-+]?\d+)?', lines[1])]
     if len(scale) != 3:

@@ -71,7 +71,8 @@ def relax(
     previous = None
     # The optimiser's own criterion is switched off: it knows forces only.
     for _ in optimiser.irun(fmax=0.0, steps=settings.n_steps):
-        forces = np.asarray(target.get_forces())
+        # The filter transforms the forces on atoms by the strain so far: take those on atoms from the atoms.
+        forces = np.vstack([atoms.get_forces(), np.asarray(target.get_forces())[len(atoms) :]])
         energy = atoms.get_potential_energy() + pressure * atoms.get_volume()
         if settings.ediffg < 0:
             converged = bool((np.linalg.norm(forces, axis=1) < -settings.ediffg).all())

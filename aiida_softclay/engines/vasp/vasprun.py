@@ -10,8 +10,8 @@ import numpy as np
 from aiida_softclay.engines.vasp.poscar import fractional
 from aiida_softclay.engines.vasp.record import Frame, Run
 
-#: eV for one kB Å^3, the unit in which a pressure times a volume enters the enthalpy.
-KBAR_A3 = 1.0 / 1602.1766208
+#: eV for one kB Å^3 with the constant of VASP, by which readers of vasprun.xml turn enthalpies back into energies.
+KBAR_A3 = 1.0e-22 / 1.60217733e-19
 
 
 def _value(name: str, kind: str | None, text: str) -> str:
