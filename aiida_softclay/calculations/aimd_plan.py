@@ -16,6 +16,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from .md_plan import PlanError
+from .plan_sentences import sentence
+
 #: The tags that a plan decides; giving them beside the plan would contradict it.
 PLAN_TAGS = frozenset({
     'andersen_prob', 'ibrion', 'isif', 'isym', 'langevin_gamma', 'langevin_gamma_l', 'mdalgo', 'nsw', 'pmass', 'potim',
@@ -29,10 +32,6 @@ SHORTEST_TIMESTEP_FS = 0.05
 HIGHEST_TEMPERATURE_K = 20000.0
 HIGHEST_PRESSURE_GPA = 500.0
 KBAR_PER_GPA = 10.0
-
-
-class PlanError(ValueError):
-    """A plan that cannot be run; the message says what to change."""
 
 
 def _temperature(value: float | None, name: str) -> float | None:
@@ -262,7 +261,7 @@ class AimdPlan(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise PlanError('; '.join(_sentence(item, values) for item in error.errors())) from None
+            raise PlanError('; '.join(sentence(item, values) for item in error.errors())) from None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as plain values, without those that are not set."""
@@ -363,27 +362,6 @@ def _friction(segment: AimdSegment, elements: Sequence[str]) -> list[float]:
     if missing:
         raise PlanError(f'segment {segment.name}: friction_per_ps lacks {", ".join(missing)}')
     return [friction[element] for element in elements]
-
-
-def _sentence(error: Any, values: Mapping[str, Any]) -> str:
-    """Return one validation error as a sentence that names the segment and the field."""
-    where = list(error['loc'])
-    prefix = ''
-    if where[:1] == ['segments'] and len(where) > 1:
-        segments = values.get('segments')
-        entry = segments[where[1]] if isinstance(segments, Sequence) else None
-        name = entry.get('name') if isinstance(entry, Mapping) else None
-        prefix = f'segment {name or where[1] + 1}: '
-        where = where[2:]
-    field = '.'.join(str(part) for part in where)
-    kind = error['type']
-    if kind == 'extra_forbidden':
-        return f'{prefix}`{field}` is not known here; check the spelling and the unit in the name'
-    if kind == 'missing':
-        return f'{prefix}`{field}` is missing'
-    if kind == 'value_error':
-        return prefix + str(error['ctx']['error'])
-    return f'{prefix}{field} is {error.get("input")!r}: {error["msg"][0].lower()}{error["msg"][1:]}'
 
 
 def melt_quench_segments(

@@ -43,6 +43,8 @@ def one(**changes):
         ({'pressure_GPa': 1}, r'pressure_GPa acts in npt only, this segment is nvt'),
         ({'ensemble': 'npt', 'pressure_GPa': 1e5}, r'give gigapascal'),
         ({'ensemble': 'npt', 'friction_per_ps': -1}, r'must be finite and not negative'),
+        ({'friction_per_ps': 5}, r'friction_per_ps acts with the Langevin thermostat only'),
+        ({'thermostat': 'langevin', 'thermostat_mass': 1.0}, r'thermostat_mass belongs to the Nosé–Hoover'),
         ({'name': 'Hold it'}, r'lower-case letters, digits and underscores'),
     ],
 )
@@ -131,6 +133,14 @@ def test_incar_of_each_ensemble():
     for tags in (heat, hold, free):
         assert tags['ibrion'] == 0
         assert set(tags) <= PLAN_TAGS
+
+
+def test_langevin_at_constant_cell():
+    whole = one(thermostat='langevin', friction_per_ps=20.0)
+    tags = whole.incar(whole.runs()[0], ['Li', 'Cl'])
+    assert (tags['mdalgo'], tags['isif'], tags['langevin_gamma']) == (3, 2, [20.0, 20.0])
+    assert 'pstress' not in tags
+    assert 'smass' not in tags
 
 
 def test_friction_for_each_element_follows_the_order_of_potcar():
