@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, sort
 
 pytestmark = pytest.mark.engine
 chgnet = pytest.importorskip('chgnet')
@@ -76,9 +76,8 @@ def test_the_program_with_its_default_model(make_case, vasp_program):
     from ase.io import read
 
     case = make_case()
-    case.write(
-        bulk('LiCl', 'rocksalt', a=5.13, cubic=True), {'IBRION': 0, 'NSW': 3, 'POTIM': 1, 'TEBEG': 300, 'IVDW': 10}
-    )
+    atoms = sort(bulk('LiCl', 'rocksalt', a=5.13, cubic=True))
+    case.write(atoms, {'IBRION': 0, 'NSW': 3, 'POTIM': 1, 'TEBEG': 300, 'IVDW': 10})
     process = case.start(vasp_program, SOFTCLAY_CALCULATOR='')
     assert process.wait(120) == 0, (case.folder / 'vasp_output').read_text()
     for name in ('vasprun.xml', 'OUTCAR', 'vasp_output'):

@@ -64,7 +64,7 @@ def test_d2_is_the_sum_over_all_images(salt):
     assert by_hand(salt, 6) == pytest.approx(energy, rel=2e-3)
 
 
-@pytest.mark.parametrize('calculator', [GrimmeD2(), GrimmeD2(cutoff=12.0), make_d3('d3bj', {'radius': 15.0})])
+@pytest.mark.parametrize('calculator', [GrimmeD2(), GrimmeD2(cutoff=12.0), make_d3('d3bj', {})])
 def test_forces_and_stress_are_derivatives(salt, calculator):
     salt.calc = calculator
     stress, forces = salt.get_stress(), salt.get_forces()
