@@ -64,7 +64,8 @@ def validate_plan(value, _):
 def validate_structure(value, _):
     """Return what is wrong with the structure."""
     try:
-        structure_symbols(value)
+        if not structure_symbols(value):
+            raise ValueError('the structure has no atoms')
         if not all(value.pbc):
             raise ValueError('the structure is not periodic in all directions: set its pbc and give it a full cell')
         lammps_cell(np.array(value.cell))

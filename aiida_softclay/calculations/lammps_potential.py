@@ -57,7 +57,7 @@ def _check_line(line: Any, filenames: Sequence[str]) -> str | None:
             return f'line {line!r}: `{word}` is not allowed in a classical potential'
         # A style such as lj/cut holds a slash too; a path to a file outside the run directory starts with one or
         # goes up, and everything else that exists in the run directory is listed.
-        if word.startswith('/') or '..' in word or (word not in filenames and PurePosixPath(word).suffix.isalpha()):
+        if word.startswith('/') or '..' in word or (word not in filenames and PurePosixPath(word).suffix[1:].isalpha()):
             return f'line {line!r}: `{word}` points outside the run; give the file in `files` and its plain name here'
     return None
 

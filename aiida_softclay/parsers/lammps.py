@@ -181,7 +181,7 @@ class LammpsMdParser(Parser):
             error = next((line.strip() for line in (stdout + '\n' + stderr).splitlines() if 'ERROR' in line), None)
         printed = '\n'.join([error or '', stdout, stderr])
         if match := DISK_FULL.search(printed):
-            return codes.ERROR_DISK_FULL.format(error=match[0]), 'disk_full'
+            return codes.ERROR_DISK_FULL.format(error=error or match[0]), 'disk_full'
         if error is not None:
             if LOST_ATOMS.search(error):
                 return codes.ERROR_LOST_ATOMS.format(error=error, **where), 'lost_atoms'

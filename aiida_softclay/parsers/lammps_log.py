@@ -14,7 +14,7 @@ N_COLUMNS = len(THERMO_KEYWORDS)
 LOOP = re.compile(r'Loop time of (\S+) on (\d+) procs for (\d+) steps with (\d+) atoms')
 CPU = re.compile(r'CPU use with (\d+) MPI tasks x (\d+|no) OpenMP threads')
 WALL = re.compile(r'Total wall time: (\d+):(\d+):(\d+)')
-DISK_FULL = re.compile(r'No space left on device|Disk quota exceeded|Error (?:writing|closing) (?:restart|dump)', re.I)
+DISK_FULL = re.compile(r'No space left on device|Disk quota exceeded', re.IGNORECASE)
 LARGEST_MESSAGE = 500
 
 
