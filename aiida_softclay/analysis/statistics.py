@@ -60,6 +60,24 @@ def _series(values: npt.ArrayLike, name: str = 'series') -> Array:
     return array
 
 
+def _autoregressive_inefficiency(residuals: Array, n_fitted: int) -> float:
+    r"""Return the statistical inefficiency of a first-order process with the correlation of neighbouring residuals.
+
+    :math:`g = (1 + \rho) / (1 - \rho)`. The estimate of :math:`\rho` is corrected for its bias, which is
+    :math:`-(1 + 3\rho)/n` about a mean and :math:`-(2 + 4\rho)/n` about a line (Kendall, Biometrika 41, 403 (1954)).
+    """
+    n_samples = residuals.size
+    scatter = float(residuals @ residuals)
+    if n_samples < 3 or scatter == 0.0:
+        return 1.0
+    correlation = float(residuals[1:] @ residuals[:-1]) / scatter
+    correlation += (n_fitted + (n_fitted + 2) * correlation) / n_samples
+    if correlation <= 0.0:
+        return 1.0
+    correlation = min(correlation, 1.0 - 1.0 / n_samples)
+    return (1.0 + correlation) / (1.0 - correlation)
+
+
 def block_average(series: npt.ArrayLike) -> BlockAverage:
     r"""Return the mean of a correlated series with the error of the Flyvbjerg–Petersen blocking method.
 
@@ -68,6 +86,9 @@ def block_average(series: npt.ArrayLike) -> BlockAverage:
     :math:`s_B / \sqrt{2 (n - 1)}` (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989), eqs. 26–28). The level is
     the first whose block size :math:`B` fulfils :math:`B^3 > 2 N (s_B / s_1)^4`, where the systematic error of too
     short blocks falls below the statistical error of too few (Lee et al., Phys. Rev. E 83, 066706 (2011)).
+
+    Of a series of few correlation times, blocks see too little of the slow fluctuations. The error is therefore never
+    below that of a first-order process with the observed correlation of neighbouring samples.
 
     Parameters
     ----------
@@ -108,9 +129,15 @@ def block_average(series: npt.ArrayLike) -> BlockAverage:
             break
     if chosen is None:
         chosen = max(usable, key=lambda row: row[1])
-    inefficiency = max(1.0, (chosen[1] / naive) ** 2) if naive > 0 else 1.0
+    error = chosen[1]
+    assumed = _autoregressive_inefficiency(data - mean, n_fitted=1)
+    if assumed > 1.0:
+        variance = float(((data - mean) ** 2).sum()) / max(n_samples - assumed, assumed)
+        error = max(error, math.sqrt(assumed * variance / n_samples))
+    uncertainty = max(chosen[2], error / math.sqrt(2 * max(chosen[3] - 1, 1)))
+    inefficiency = max(1.0, (error / naive) ** 2) if naive > 0 else 1.0
     return BlockAverage(
-        mean=mean, error=chosen[1], error_uncertainty=chosen[2], standard_deviation=deviation, block_size=chosen[0],
+        mean=mean, error=error, error_uncertainty=uncertainty, standard_deviation=deviation, block_size=chosen[0],
         n_blocks=chosen[3], statistical_inefficiency=inefficiency, converged=converged,
         levels=np.array([row[:3] for row in rows]),
     )  # fmt: skip
@@ -153,17 +180,18 @@ class LinearFit:
 def linear_fit(x: npt.ArrayLike, y: npt.ArrayLike, correlated: bool = False) -> LinearFit:
     r"""Return the least-squares line through points.
 
-    .. math:: b = S_{xy} / S_{xx}, \quad s_b^2 = g \frac{\sum_i e_i^2}{(n - 2) S_{xx}}
+    .. math:: b = S_{xy} / S_{xx}, \quad s_b^2 = g \frac{\sum_i e_i^2}{(n - 2 g) S_{xx}}
 
-    with residuals :math:`e_i` and :math:`g` their statistical inefficiency.
+    with residuals :math:`e_i` and :math:`g` their statistical inefficiency (1 for independent points): the line takes
+    two degrees of freedom of the :math:`n / g` independent points.
 
     Parameters
     ----------
     x, y : array_like, shape (n_samples,)
         The points; ``x`` in the order of time if ``correlated``.
     correlated : bool
-        Whether neighbouring points are correlated, as in a time series: the errors are then enlarged by
-        :math:`\sqrt g`, with :math:`g` from :func:`block_average` of the residuals.
+        Whether neighbouring points are correlated, as in a time series: :math:`g` is then the larger of that of
+        :func:`block_average` and that of a first-order process with the correlation of neighbouring residuals.
 
     Raises
     ------
@@ -183,8 +211,12 @@ def linear_fit(x: npt.ArrayLike, y: npt.ArrayLike, correlated: bool = False) -> 
     n_samples = abscissa.size
     scatter = float(residuals @ residuals)
     total = float(((ordinate - ordinate.mean()) ** 2).sum())
-    inefficiency = block_average(residuals).statistical_inefficiency if correlated and n_samples > 2 else 1.0
-    variance = inefficiency * scatter / (n_samples - 2) if n_samples > 2 else math.nan
+    inefficiency = 1.0
+    if correlated and n_samples > 2:
+        blocked = block_average(residuals).statistical_inefficiency
+        inefficiency = max(blocked, _autoregressive_inefficiency(residuals, n_fitted=2))
+    freedom = max(n_samples - 2 * inefficiency, min(inefficiency, n_samples - 2))
+    variance = inefficiency * scatter / freedom if n_samples > 2 else math.nan
     return LinearFit(
         slope=slope,
         intercept=intercept,

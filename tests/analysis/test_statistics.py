@@ -26,6 +26,20 @@ def test_block_error_of_an_autoregressive_process(coefficient):
     assert np.mean(inefficiencies) == pytest.approx((1 + coefficient) / (1 - coefficient), rel=0.2)
 
 
+@pytest.mark.parametrize(('n_samples', 'coefficient'), [(50, 0.0), (100, 0.5), (200, 0.9), (2000, 0.97)])
+def test_errors_cover_the_truth_also_in_short_series(n_samples, coefficient):
+    """Of many series, 68 % have their mean and their slope within one error of the truth."""
+    rng = np.random.default_rng(11)
+    x = np.arange(n_samples)
+    inside = np.zeros(2)
+    for _ in range(300):
+        series = autoregressive(n_samples, coefficient, rng)
+        average, line = block_average(series), linear_fit(x, series, correlated=True)
+        inside += abs(average.mean) < average.error, abs(line.slope) < line.slope_error
+    assert (inside / 300 > 0.6).all()
+    assert (inside / 300 < 0.78).all()
+
+
 def test_block_average_says_when_it_did_not_converge():
     rng = np.random.default_rng(1)
     short = autoregressive(64, 0.99, rng)
