@@ -78,7 +78,7 @@ def draw_graph(node: orm.Node, path: Path, max_nodes: int = 80) -> int:
         detail = step.description if len(step.description) < 34 else step.description[:32] + '…'
         axes.text(
             x, y, f'{step.kind} {pk}\n{detail}\n{maker}', ha='center', va='center', fontsize=6.5,
-            bbox={'boxstyle': 'round,pad=0.35', 'facecolor': COLOURS[step.kind], 'edgecolor': '#404040', 'linewidth': 0.6},
+            bbox={'boxstyle': 'round,pad=0.35', 'facecolor': COLOURS[step.kind], 'edgecolor': '#404040', 'lw': 0.6},
         )  # fmt: skip
     axes.set_xlim(-0.1, widest + 0.1)
     axes.set_ylim(-layers + 0.4, 0.6)
