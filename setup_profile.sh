@@ -201,8 +201,11 @@ case $command in
     demo)
         softclay_setup daemon --profile "$profile" start || exit $?
         say 'demo study of 2LiCl-GaF3'
-        "$python" -m aiida_softclay.cli -p "$profile" launch study 2LiCl-GaF3 --protocol demo --wait \
-            || fail 10 "the demo study did not succeed: the lines above say why; softclay -p $profile check looks around" ;;
+        status=0
+        "$python" -m aiida_softclay.cli -p "$profile" launch study 2LiCl-GaF3 --protocol demo --wait || status=$?
+        ((status != 130)) || exit 130 # interrupted at the keyboard: the study itself goes on
+        ((status == 0)) || fail 10 "the demo study did not succeed: what is above says why, and softclay -p $profile check"
+        ;;
     test)
         say 'tests'
         cd -- "$root"

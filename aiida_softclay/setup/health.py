@@ -44,7 +44,10 @@ def examine(*, run_codes: bool = True) -> Iterator[Finding]:
 
     profile = get_manager().get_profile()
     yield Finding('profile', OK, f'{profile.name} ({profile.storage_backend}) in {config_folder()}')
-    yield _storage(profile)
+    storage = _storage(profile)
+    yield storage
+    if storage.status == FAILURE:
+        return  # nothing else can be read
     active = _active()
     daemon_runs = yield from _daemon(profile, len(active))
     yield from _broker(profile, daemon_runs)
