@@ -64,14 +64,18 @@ def test_d2_is_the_sum_over_all_images(salt):
     assert by_hand(salt, 6) == pytest.approx(energy, rel=2e-3)
 
 
-@pytest.mark.parametrize('calculator', [GrimmeD2(), GrimmeD2(cutoff=12.0), make_d3('d3bj', {})])
-def test_forces_and_stress_are_derivatives(salt, calculator):
+@pytest.mark.parametrize(
+    ('calculator', 'tolerance'),
+    # The cutoff of D3 is sharp, and pairs that cross it on straining show in the difference.
+    [(GrimmeD2(), 2e-5), (GrimmeD2(cutoff=12.0), 2e-5), (make_d3('d3bj', {}), 2e-3)],
+)
+def test_forces_and_stress_are_derivatives(salt, calculator, tolerance):
     salt.calc = calculator
     stress, forces = salt.get_stress(), salt.get_forces()
     numerical = calculate_numerical_forces(salt, eps=1e-3, iatoms=[1, 6], force_consistent=False)
     assert (
         np.abs(calculate_numerical_stress(salt, eps=1e-4, force_consistent=False) - stress).max()
-        < 2e-5 * np.abs(stress).max()
+        < tolerance * np.abs(stress).max()
     )
     assert np.abs(numerical - forces[[1, 6]]).max() < 2e-5
 
