@@ -94,7 +94,7 @@ class DpTrainCalculation(DpCalculation):
         )  # fmt: skip
         spec.exit_code(
             500, 'ERROR_LOSS_NOT_FINITE',
-            message='the loss is not a number from step {step} on: lower the learning rate or look for broken frames',
+            message='the loss diverged at step {step}: lower the learning rate or look for broken frames',
         )  # fmt: skip
 
     def prepare_for_submission(self, folder: Folder) -> datastructures.CalcInfo:

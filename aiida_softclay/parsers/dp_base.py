@@ -63,6 +63,8 @@ class DpParser(Parser):
         """Return what the logs say of versions, device and time."""
         facts = read_log('\n'.join(logs))
         facts.setdefault('backend', self.node.inputs.backend.value)
+        if self.node.process_class._STEP != 'train':
+            del facts['finished'], facts['nan_step']
         return facts
 
     def take_model(self, kwargs: dict[str, Any], name: str, **about: Any) -> PotentialData | ExitCode:

@@ -20,7 +20,6 @@ class DpCompressParser(DpParser):
         original = self.node.inputs.potential
         comparison_log = self.text('dp_model-devi.out')
         facts = self.log_facts(self.log)
-        facts.pop('finished')
         facts['original_md5'] = original.md5
         agreement, problem = self.agreement()
         if agreement is not None:

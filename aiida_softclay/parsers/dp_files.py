@@ -28,6 +28,9 @@ _NUMBERS = {
     'wall_time_s': re.compile(r'DEEPMD INFO\s+wall time:\s+([0-9.eE+-]+)'),
     'min_neighbour_distance_A': re.compile(r'minimal neighbor distance:\s+([0-9.eE+-]+)'),
 }
+_NAN = re.compile(r'NaN detected at batch\s+(\d+)')
+#: The weighted loss of an untrained network is of the order of ten to a thousand.
+DIVERGED = 1e8
 _MAX_NEIGHBOURS = re.compile(r'maximum neighbor size:\s+\[([0-9\s,]+)\]')
 _STAMP = re.compile(r'^\[[\d\-: ,]+\] DEEPMD (?:rank:\S+\s+)?(\w+)\s+(.*)$')
 _NOISE = re.compile(r'implib-gen|libcudart|DeePMD-kit: (?:Cannot find|Error message)|^\s*\^|absl::|horovod')
@@ -68,14 +71,15 @@ class LearningCurve:
 
     @property
     def first_bad_step(self) -> int | None:
-        """First step whose total loss on the training set is not finite, or ``None``.
+        """First step whose total loss on the training set is not finite or beyond all bounds, or ``None``.
 
         Single columns may be nan by right: dp prints nan where there are no reference data.
         """
         name = 'rmse_trn' if 'rmse_trn' in self.arrays else 'rmse'
         if name not in self.arrays:
             return None
-        bad = np.flatnonzero(~np.isfinite(self.arrays[name]))
+        # Written so that a loss that is not a number counts.
+        bad = np.flatnonzero(~(self.arrays[name] < DIVERGED))
         return int(self.arrays['step'][bad[0]]) if len(bad) else None
 
     def units(self) -> dict[str, str]:
@@ -152,6 +156,8 @@ def read_log(text: str) -> dict[str, Any]:
     match = _MAX_NEIGHBOURS.search(text)
     if match:
         facts['max_neighbours'] = [int(word) for word in match[1].replace(',', ' ').split()]
+    match = _NAN.search(text)
+    facts['nan_step'] = int(match[1]) if match else None
     facts['warnings'] = _warnings(text)
     facts['finished'] = 'finished training' in text
     return facts

@@ -17,7 +17,6 @@ class DpFreezeParser(DpParser):
     def parse(self, **kwargs: Any) -> ExitCode | None:
         """Return ``None`` if there is a model."""
         facts = self.log_facts(self.log)
-        facts.pop('finished')
         about = model_facts(self.node.inputs.parameters.get_dict()) if 'parameters' in self.node.inputs else {}
         version = self.training_fact('deepmd_version')
         facts.setdefault('deepmd_version', version)

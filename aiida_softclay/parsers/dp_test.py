@@ -155,7 +155,6 @@ class DpTestParser(DpParser):
         """Return ``None`` if all frames were predicted."""
         log = self.log
         facts = self.log_facts(log)
-        facts.pop('finished')
         facts['potential_md5'] = self.node.inputs.potential.md5
         self.out_statistics(facts)
         folder = kwargs.get('retrieved_temporary_folder')

@@ -29,6 +29,7 @@ class DpTrainParser(DpParser):
         except UnreadableError as error:
             problem = str(error)
         facts = self.log_facts(log)
+        bad_step = facts.pop('nan_step')
         facts.update(
             steps_planned=planned,
             last_step=curve.last_step if curve else None,
@@ -41,8 +42,9 @@ class DpTrainParser(DpParser):
         self.out_statistics(facts)
         if curve is not None:
             self.out('learning_curve', self.curve_node(curve))
-            if curve.first_bad_step is not None:
-                return self.exit_codes.ERROR_LOSS_NOT_FINITE.format(step=curve.first_bad_step)
+            bad_step = curve.first_bad_step if bad_step is None else bad_step
+        if bad_step is not None:
+            return self.exit_codes.ERROR_LOSS_NOT_FINITE.format(step=bad_step)
         failure = self.resource_failure(log)
         if failure is not None:
             return failure
