@@ -1,0 +1,309 @@
+"""Structures with provenance: crystals, slabs, random mixtures, particle assemblies, and the numbers of a glass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import calcfunction
+from ase import Atoms
+
+from aiida_softclay.analysis.quantity import Quantity, results_dict
+from aiida_softclay.analysis.statistics import DriftTest, block_average, drift_test
+from aiida_softclay.structures.assembly import assemble_particles
+from aiida_softclay.structures.checks import check_structure, composition_units, density
+from aiida_softclay.structures.composition import Mixture
+from aiida_softclay.structures.crystals import crystal, phase
+from aiida_softclay.structures.mixtures import random_mixture
+from aiida_softclay.structures.neighbours import heights, minimum_distance
+from aiida_softclay.structures.slabs import interface_slab
+from aiida_softclay.structures.supercells import supercell
+
+#: What counts as drift where the caller does not say: relative for the density, eV per atom for the energy.
+DENSITY_TOLERANCE = 0.005
+ENERGY_TOLERANCE_EV = 0.001
+#: A drift test needs eight rows at least.
+FEWEST_ROWS = 8
+
+
+def to_structure(atoms: Atoms, label: str) -> orm.StructureData:
+    """Return atoms as a node with one kind for each element."""
+    plain = Atoms(atoms.get_chemical_symbols(), positions=atoms.get_positions(), cell=atoms.cell[:], pbc=True)
+    node = orm.StructureData(ase=plain)
+    node.label = label
+    return node
+
+
+def _options(parameters: orm.Dict, required: set[str], optional: set[str], what: str) -> dict[str, Any]:
+    """Return the parameters without empty values.
+
+    Raises
+    ------
+    ValueError
+        If one is missing or not known.
+    """
+    given = {key: value for key, value in parameters.get_dict().items() if value is not None}
+    if missing := sorted(required - set(given)):
+        raise ValueError(f'{what} needs {", ".join(missing)}')
+    if unknown := sorted(set(given) - required - optional):
+        known = ', '.join(sorted(required | optional))
+        raise ValueError(f'{what} does not know {", ".join(unknown)}: choose from {known}')
+    return given
+
+
+@calcfunction
+def build_crystal(parameters: orm.Dict) -> orm.StructureData:
+    """Return a crystal, or the smallest supercell of it that is wide enough.
+
+    Parameters
+    ----------
+    parameters : Dict
+        ``crystal`` (id or formula), and optionally ``min_length`` (Å), ``max_atoms``, ``diagonal`` (only multiples of
+        the conventional vectors).
+    """
+    options = _options(parameters, {'crystal'}, {'min_length', 'max_atoms', 'diagonal'}, 'a crystal')
+    entry = phase(options['crystal'])
+    atoms = crystal(entry.id)
+    if 'min_length' in options:
+        atoms = supercell(
+            atoms, float(options['min_length']), max_atoms=options.get('max_atoms'),
+            diagonal=bool(options.get('diagonal', False)),
+        )  # fmt: skip
+    node = to_structure(atoms, entry.id)
+    node.description = f'{entry.name or entry.id}; {entry.source}; coordinates: {entry.coordinates_source}'
+    return node
+
+
+@calcfunction
+def build_slab(parameters: orm.Dict) -> dict[str, orm.Data]:
+    """Return a multilayer slab of two salts, [001] on [001], and the report of how it was made.
+
+    Parameters
+    ----------
+    parameters : Dict
+        ``mixture``, and optionally ``n_atoms``, ``min_length`` (Å), ``max_atoms``, ``thickness`` (Å), ``max_strain``,
+        ``density_fraction``; see :func:`aiida_softclay.structures.slabs.interface_slab`.
+    """
+    optional = {'n_atoms', 'min_length', 'max_atoms', 'thickness', 'max_strain', 'density_fraction'}
+    options = _options(parameters, {'mixture'}, optional, 'a slab')
+    mixture = Mixture.parse(options.pop('mixture'))
+    slab = interface_slab(mixture, **options)
+    return {'structure': to_structure(slab.atoms, f'slab of {mixture}'), 'report': orm.Dict(slab.report)}
+
+
+@calcfunction
+def build_random_mixture(parameters: orm.Dict) -> dict[str, orm.Data]:
+    """Return ions packed at random in a cubic cell, and the report of it.
+
+    Parameters
+    ----------
+    parameters : Dict
+        ``mixture`` and ``n_formula_units`` or ``min_length`` (Å, smallest cell edge), and optionally ``density``
+        (g/cm³; the rule of mixtures if not given), ``seed``, ``contact_scale``.
+    """
+    optional = {'n_formula_units', 'min_length', 'density', 'seed', 'contact_scale'}
+    options = _options(parameters, {'mixture'}, optional, 'a random mixture')
+    mixture = Mixture.parse(options['mixture'])
+    wanted = float(options.get('density', mixture.rule_density))
+    units = int(options.get('n_formula_units', 0))
+    if 'min_length' in options and wanted > 0:
+        volume = float(options['min_length']) ** 3
+        units = max(units, int(np.ceil(volume / mixture.unit_volume * wanted / mixture.rule_density - 1e-9)))
+    elif 'n_formula_units' not in options:
+        raise ValueError('a random mixture needs n_formula_units or min_length')
+    seed = int(options.get('seed', 0))
+    scale = float(options.get('contact_scale', 1.0))
+    atoms = random_mixture(mixture, units, density=wanted, seed=seed, contact_scale=scale)
+    report = {
+        'mixture': mixture.name,
+        'n_atoms': len(atoms),
+        'formula_units': units,
+        'density_g_cm3': density(atoms),
+        'rule_density_g_cm3': mixture.rule_density,
+        'cell_length_A': float(atoms.cell[0, 0]),
+        'minimum_distance_A': minimum_distance(atoms),
+        'seed': seed,
+        'warnings': check_structure(atoms, mixture, density_range=(0.0, np.inf), contact_scale=scale),
+    }
+    return {'structure': to_structure(atoms, f'random {mixture}'), 'report': orm.Dict(report)}
+
+
+@calcfunction
+def build_particle_assembly(interface: orm.StructureData, parameters: orm.Dict) -> dict[str, orm.Data]:
+    """Return eight rotated particles cut from a slab, and the report of how they were cut, turned and packed.
+
+    Parameters
+    ----------
+    interface : StructureData
+        Periodic two-salt slab, a and b in the interface plane; equilibrated or as built.
+    parameters : Dict
+        ``mixture``, ``n_atoms``, and optionally ``seed``, ``contact_scale``.
+    """
+    options = _options(parameters, {'mixture', 'n_atoms'}, {'seed', 'contact_scale'}, 'a particle assembly')
+    mixture = Mixture.parse(options['mixture'])
+    assembly = assemble_particles(
+        interface.get_ase(), mixture, int(options['n_atoms']), seed=int(options.get('seed', 0)),
+        contact_scale=float(options.get('contact_scale', 1.0)),
+    )  # fmt: skip
+    label = f'eight particles of {mixture}'
+    return {'structure': to_structure(assembly.atoms, label), 'report': orm.Dict(assembly.report)}
+
+
+def equilibrium_rows(thermo: orm.ArrayData, discard_fraction: float) -> slice:
+    """Return the rows of a time series that are averaged: those after the discarded start."""
+    total = len(thermo.get_array('time_ps'))
+    return slice(min(int(np.ceil(discard_fraction * total)), max(0, total - 1)), total)
+
+
+def equilibrium_drifts(
+    thermo: orm.ArrayData, n_atoms: int, discard_fraction: float, tolerances: Mapping[str, float] | None = None
+) -> dict[str, DriftTest]:
+    """Return the drift tests of density (g/cm³) and potential energy (eV/atom) over the averaged rows.
+
+    Parameters
+    ----------
+    thermo : ArrayData
+        Time series of the stage.
+    n_atoms : int
+    discard_fraction : float
+        Share of the stage, from its start, that is left out.
+    tolerances : mapping, optional
+        ``density_relative`` and ``energy_eV_per_atom``: changes over the rows that do not matter.
+
+    Returns
+    -------
+    dict
+        Empty if there are too few rows to tell.
+    """
+    limits = dict(tolerances or {})
+    rows = equilibrium_rows(thermo, discard_fraction)
+    times = thermo.get_array('time_ps')[rows]
+    if len(times) < FEWEST_ROWS:
+        return {}
+    densities = thermo.get_array('density_g_cm3')[rows]
+    energies = thermo.get_array('potential_energy_eV')[rows] / n_atoms
+    relative = float(limits.get('density_relative', DENSITY_TOLERANCE))
+    return {
+        'density': drift_test(densities, times, tolerance=relative * float(np.abs(densities).mean())),
+        'energy': drift_test(energies, times, tolerance=float(limits.get('energy_eV_per_atom', ENERGY_TOLERANCE_EV))),
+    }
+
+
+@calcfunction
+def summarise_glass(structure: orm.StructureData, thermo: orm.ArrayData, parameters: orm.Dict) -> orm.Dict:
+    """Return density, energy, cell and composition of an equilibrated glass, with errors and drift warnings.
+
+    Parameters
+    ----------
+    structure : StructureData
+        The last snapshot.
+    thermo : ArrayData
+        Time series of the last stage at constant stress.
+    parameters : Dict
+        ``mixture``, ``temperature_K``, ``discard_fraction``, ``drift_tolerance`` and ``context``.
+
+    Returns
+    -------
+    Dict
+        Results schema.
+    """
+    options = parameters.get_dict()
+    mixture = Mixture.parse(options['mixture'])
+    atoms = structure.get_ase()
+    n_atoms = len(atoms)
+    discard = float(options['discard_fraction'])
+    rows = equilibrium_rows(thermo, discard)
+    times = thermo.get_array('time_ps')[rows]
+    duration = float(times[-1] - times[0])
+    conditions = {
+        'temperature_K': float(options['temperature_K']),
+        'pressure_GPa': 0.0,
+        'n_atoms': n_atoms,
+        'duration_ps': duration,
+    }
+    drifts = equilibrium_drifts(thermo, n_atoms, discard, options.get('drift_tolerance'))
+    notes = [f'only {len(times)} rows: too few to tell whether the glass still drifts'] if not drifts else []
+    for what, unit in (('density', 'g/cm^3'), ('energy', 'eV/atom')):
+        if what in drifts and drifts[what].drifting:
+            notes.append(
+                f'the {what} still drifts: {drifts[what].drift:+.3g} ± {drifts[what].drift_error:.2g} {unit} over the '
+                f'last {duration:.4g} ps; equilibrate longer'
+            )
+        elif what in drifts and not drifts[what].resolved:
+            notes.append(
+                f'the run is too short to exclude a drift of the {what} of {2 * drifts[what].drift_error:.2g} {unit}'
+            )
+    cells = thermo.get_array('cell')[rows]
+    lengths = np.linalg.norm(cells, axis=2)
+    series = [
+        ('density', thermo.get_array('density_g_cm3')[rows], 'g/cm^3', 'mean mass over volume at zero stress'),
+        (
+            'potential_energy_per_atom', thermo.get_array('potential_energy_eV')[rows] / n_atoms, 'eV/atom',
+            'mean potential energy over the number of atoms, zero as the potential defines it',
+        ),
+        ('volume', thermo.get_array('volume_A3')[rows], 'Å^3', 'mean volume of the cell at zero stress'),
+        *[
+            (f'cell_length.{axis}', lengths[:, index], 'Å', f'mean length of the lattice vector {axis}')
+            for index, axis in enumerate('abc')
+        ],
+    ]  # fmt: skip
+    quantities = [
+        _averaged(name, values, unit, definition, times, conditions, notes) for name, values, unit, definition in series
+    ]
+    ratio = quantities[0]
+    quantities.append(
+        Quantity(
+            'density_ratio', (ratio.value or np.nan) / mixture.rule_density,
+            None if ratio.error is None else ratio.error / mixture.rule_density, '1',
+            f'density over that of the unmixed crystals, {mixture.rule_density:.4f} g/cm^3 by the rule of mixtures',
+            ratio.n_samples, error_method=ratio.error_method, window=ratio.window, window_unit='ps',
+            frames_used=ratio.frames_used, conditions=conditions, warnings=list(notes),
+        )
+    )  # fmt: skip
+    units = composition_units(atoms, mixture)
+    quantities += [
+        Quantity('n_atoms', float(n_atoms), 0.0, '1', 'number of atoms', 1, error_method='exact'),
+        Quantity(
+            'formula_units', None if units is None else float(units), 0.0, '1',
+            f'whole formula units {mixture.reduced_formula} of {mixture}', 1, error_method='exact',
+            warnings=[] if units is not None else [f'{atoms.get_chemical_formula()} is not on composition'],
+        ),
+        Quantity(
+            'minimum_distance', minimum_distance(atoms), None, 'Å',
+            'smallest distance between two atoms of the last snapshot', 1, conditions=conditions,
+        ),
+        Quantity(
+            'minimum_cell_height', float(heights(atoms.cell[:]).min()), None, 'Å',
+            'smallest distance between opposite faces of the cell of the last snapshot', 1, conditions=conditions,
+        ),
+    ]  # fmt: skip
+    return orm.Dict(results_dict(quantities, **(options.get('context') or {}), mixture=mixture.name))
+
+
+def _averaged(
+    name: str, values: np.ndarray, unit: str, definition: str, times: np.ndarray, conditions: dict, notes: list[str]
+) -> Quantity:
+    """Return the mean of a time series with the error of its blocks."""
+    warnings = list(notes)
+    finite = bool(np.isfinite(values).all())
+    average = block_average(values) if finite and len(values) > 1 else None
+    if average is None:
+        warnings.append('no mean: the time series is not finite or has a single row')
+    elif not average.converged:
+        warnings.append('the error is a lower bound: the blocks are still correlated')
+    return Quantity(
+        name=name,
+        value=None if average is None else average.mean,
+        error=None if average is None else average.error,
+        unit=unit,
+        definition=definition,
+        n_samples=0 if average is None else average.n_blocks,
+        error_method='block averages (Flyvbjerg and Petersen 1989)',
+        window=(float(times[0]), float(times[-1])),
+        window_unit='ps',
+        frames_used=len(values),
+        conditions=conditions,
+        warnings=warnings,
+    )
