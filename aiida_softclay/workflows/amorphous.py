@@ -1,0 +1,403 @@
+"""The amorphous model: two salts as eight rotated particles, relaxed, melted, relaxed and equilibrated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.engine import ToContext, WorkChain, while_
+
+from aiida_softclay.calcfunctions.structure_analysis import engine_text
+from aiida_softclay.calcfunctions.structures import (
+    build_particle_assembly,
+    build_slab,
+    equilibrium_drifts,
+    equilibrium_rows,
+    summarise_glass,
+)
+from aiida_softclay.calculations.lammps_potential import check_elements, parse_classical
+from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.data.trajectory import MdTrajectoryData
+from aiida_softclay.structures.assembly import units_per_particle
+from aiida_softclay.structures.composition import Mixture
+from aiida_softclay.workflows.md import MdWorkChain
+from aiida_softclay.workflows.protocol import ProtocolMixin
+
+STAGES = ('relax_1', 'melt', 'relax_2', 'equilibrate')
+
+
+def validate_mixture(node: orm.Str, _: Any) -> str | None:
+    """Return a sentence if the mixture cannot be made."""
+    try:
+        Mixture.parse(node.value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+class AmorphousWorkChain(ProtocolMixin, WorkChain):
+    """Make the amorphous model of a two-salt clay by the procedure of gupta2023 (Methods).
+
+    A multilayer slab of the salts, equilibrated by AIMD if one is given and as built otherwise, is cut into a cubic
+    particle; eight copies, turned against each other, are relaxed at 0 K, which closes the gaps, melted at constant
+    volume, relaxed, and equilibrated at zero stress. All four stages are one run of ``softclay.md``.
+    """
+
+    _protocol_file = 'amorphous'
+
+    @classmethod
+    def define(cls, spec: Any) -> None:
+        """Define inputs, outline, outputs and exit codes."""
+        super().define(spec)
+        spec.expose_inputs(MdWorkChain, include=('code', 'potential', 'classical', 'options', 'max_iterations'))
+        spec.input(
+            'mixture', valid_type=orm.Str, serializer=orm.to_aiida_type, validator=validate_mixture,
+            help='Two salts and their ratio, for example 2LiCl-GaF3.',
+        )  # fmt: skip
+        spec.input(
+            'interface', valid_type=orm.StructureData, required=False,
+            help='Periodic slab with the interfaces in its ab plane, usually equilibrated by AIMD; built if not given.',
+        )  # fmt: skip
+        spec.input(
+            'parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, validator=cls.validate_parameters,
+            help='Size, temperatures, durations: see the protocols and their descriptions.',
+        )  # fmt: skip
+        spec.inputs.validator = cls.validate_inputs
+        spec.outline(
+            cls.setup,
+            cls.build,
+            cls.run_md,
+            cls.inspect_md,
+            while_(cls.should_extend)(cls.run_extension, cls.inspect_md),
+            cls.check_physics,
+            cls.results,
+        )
+        spec.output('structure', valid_type=orm.StructureData, required=False, help='The glass: the last snapshot.')
+        spec.output('velocities', valid_type=orm.ArrayData, required=False, help='Velocities of it, Å/ps.')
+        spec.output('initial_structure', valid_type=orm.StructureData, help='The eight particles before relaxation.')
+        spec.output('assembly_report', valid_type=orm.Dict, help='How the particles were cut, turned and packed.')
+        spec.output('statistics', valid_type=orm.Dict, required=False, help='Steps, speed and versions of the run.')
+        spec.output_namespace(
+            'thermo', valid_type=orm.ArrayData, dynamic=True, required=False, help='Time series of each stage.'
+        )
+        spec.output_namespace(
+            'trajectories', valid_type=MdTrajectoryData, dynamic=True, required=False, help='Trajectory of each stage.'
+        )
+        spec.output('results', valid_type=orm.Dict, required=False, help='Density, energy, cell, composition.')
+        spec.exit_code(210, 'ERROR_BUILD', message='the structure cannot be built: {message}')
+        spec.exit_code(410, 'ERROR_MD', message='the molecular dynamics run failed: {message}')
+        spec.exit_code(501, 'ERROR_LOST_ATOMS', message='atoms were lost: {message}')
+        spec.exit_code(502, 'ERROR_NOT_FINITE', message='the energy is not finite: {message}')
+        spec.exit_code(
+            510, 'ERROR_DENSITY',
+            message='the glass has {ratio:.2f} times the density of the unmixed crystals, outside {low:g} to {high:g}: '
+            'the potential does not hold this mixture together, or it has collapsed',
+        )  # fmt: skip
+        spec.exit_code(511, 'ERROR_COMPOSITION', message='the glass is {formula}, but {wanted} was built')
+
+    @classmethod
+    def build_plan(cls, parameters: Mapping[str, Any]) -> MdPlan:
+        """Return the four stages.
+
+        Raises
+        ------
+        PlanError
+            With a sentence that says which parameter to change.
+        """
+        relax = dict(parameters['relax'])
+        first, second = (
+            {'name': name, 'kind': 'minimise', **relax, 'dump_every': int(relax['max_steps'])}
+            for name in ('relax_1', 'relax_2')
+        )
+        if relax['closing_pressure_GPa']:
+            # The gaps are closed by then.
+            second['closing_pressure_GPa'] = 0.0
+        return MdPlan.from_dict(
+            {
+                'timestep_ps': parameters['timestep_ps'],
+                'seed': int(parameters['seed']),
+                'thermo_every': parameters['thermo_every'],
+                'stages': [
+                    first,
+                    {'name': 'melt', 'kind': 'nvt', **parameters['melt']},
+                    second,
+                    {'name': 'equilibrate', 'kind': 'npt', **parameters['equilibrate']},
+                ],
+            }
+        )
+
+    @classmethod
+    def validate_parameters(cls, node: orm.Dict, _: Any) -> str | None:
+        """Return what is wrong with the parameters."""
+        parameters = node.get_dict()
+        required = set(cls.get_protocol_inputs())
+        if unknown := sorted(set(parameters) - required - {'protocol', 'context'}):
+            return f'unknown parameter {", ".join(unknown)}: known are {", ".join(sorted(required))}'
+        if missing := sorted(required - set(parameters)):
+            return f'the parameters lack {", ".join(missing)}: start from get_builder_from_protocol'
+        try:
+            cls.build_plan(parameters)
+            low, high = (float(value) for value in parameters['density_range'])
+            if not 0 <= low < high:
+                return f'density_range must be two rising numbers, not {parameters["density_range"]}'
+            if not 0 <= float(parameters['discard_fraction']) < 1:
+                return f'discard_fraction must be at least 0 and below 1, not {parameters["discard_fraction"]}'
+            if int(parameters['max_extensions']) < 0:
+                return f'max_extensions must not be negative, it is {parameters["max_extensions"]}'
+        except (KeyError, TypeError, ValueError) as error:
+            return str(error)
+        return None
+
+    @classmethod
+    def validate_inputs(cls, inputs: AttributeDict, _: Any) -> str | None:
+        """Return what is wrong with the combination of inputs."""
+        if any(name not in inputs for name in ('mixture', 'parameters')):
+            return None
+        classical = inputs.get('classical') or {}
+        if ('potential' in inputs) == ('pair_lines' in classical):
+            return 'give either a potential (a model file) or classical.pair_lines, and not both'
+        try:
+            mixture = Mixture.parse(inputs['mixture'].value)
+            elements = mixture.elements
+            if 'potential' in inputs:
+                check_elements(elements, list(inputs['potential'].type_map), 'the potential')
+            else:
+                node = classical['pair_lines']
+                data = node.get_list() if isinstance(node, orm.List) else node.get_dict()
+                if isinstance(data, dict):
+                    names = [file.filename for file in (classical.get('files') or {}).values()]
+                    parse_classical(data, elements, names)
+            units_per_particle(mixture, int(inputs['parameters']['n_atoms']))
+        except (KeyError, TypeError, ValueError) as error:
+            return str(error)
+        if 'interface' in inputs:
+            present = set(inputs['interface'].get_symbols_set())
+            if present != set(elements):
+                return (
+                    f'the interface is made of {", ".join(sorted(present))}, but {mixture} of '
+                    f'{", ".join(sorted(elements))}: give a slab of this mixture'
+                )
+        elif len(mixture.salts) != 2:
+            return f'{mixture} has {len(mixture.salts)} salts: a slab is built from two; or give the input interface'
+        return None
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        code: orm.AbstractCode,
+        mixture: str | orm.Str,
+        potential: orm.Data | None = None,
+        classical: Mapping[str, Any] | None = None,
+        *,
+        interface: orm.StructureData | None = None,
+        protocol: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return a complete builder.
+
+        Parameters
+        ----------
+        code : Code
+            LAMMPS.
+        mixture : str
+            For example ``2LiCl-GaF3``.
+        potential : PotentialData, optional
+            Model file; else ``classical``.
+        classical : mapping, optional
+            ``pair_lines`` and ``files``, as for ``softclay.md``.
+        interface : StructureData, optional
+            Equilibrated slab.
+        protocol, overrides
+            See :meth:`get_available_protocols` and :meth:`get_protocol_descriptions`.
+        options : mapping, optional
+            Scheduler options of the jobs.
+
+        Raises
+        ------
+        ProtocolError
+            If the protocol, or a key of the overrides, does not exist.
+        """
+        text = mixture.value if isinstance(mixture, orm.Str) else str(mixture)
+        parameters = cls.get_protocol_inputs(protocol, overrides)
+        builder = cls.get_builder()
+        builder.code = code
+        builder.mixture = mixture if isinstance(mixture, orm.Str) else orm.Str(text)
+        builder.parameters = orm.Dict({**parameters, 'protocol': protocol or cls.get_default_protocol()})
+        if interface is not None:
+            builder.interface = interface
+        if potential is not None:
+            builder.potential = potential
+        if classical is not None:
+            lines = classical['pair_lines']
+            if not isinstance(lines, orm.Data):
+                lines = orm.Dict(dict(lines)) if isinstance(lines, Mapping) else orm.List(list(lines))
+            builder.classical.pair_lines = lines
+            if classical.get('files'):
+                builder.classical.files = dict(classical['files'])
+        if options is not None:
+            default = MdWorkChain.spec().inputs['options'].default().get_dict()
+            builder.options = orm.Dict({**default, **options})
+        builder.metadata.label = f'amorphous {text}'
+        return builder
+
+    def setup(self):
+        """Unpack the inputs."""
+        self.ctx.parameters = self.inputs.parameters.get_dict()
+        self.ctx.mixture = Mixture.parse(self.inputs.mixture.value).name
+        self.ctx.extensions = 0
+
+    def build(self):
+        """Build the slab, unless one is given, and the eight particles."""
+        parameters = self.ctx.parameters
+        try:
+            if 'interface' in self.inputs:
+                interface = self.inputs.interface
+            else:
+                wishes = orm.Dict({'mixture': self.ctx.mixture, **parameters['slab']})
+                slab = build_slab(wishes, metadata={'call_link_label': 'build_slab'})
+                interface = slab['structure']
+                self._warn(slab['report'])
+            assembly = build_particle_assembly(
+                interface,
+                orm.Dict(
+                    {
+                        'mixture': self.ctx.mixture,
+                        **{key: parameters[key] for key in ('n_atoms', 'seed', 'contact_scale')},
+                    }
+                ),
+                metadata={'call_link_label': 'build_particle_assembly'},
+            )
+        except ValueError as error:
+            return self.exit_codes.ERROR_BUILD.format(message=str(error))
+        self.ctx.initial = assembly['structure']
+        self.out('initial_structure', assembly['structure'])
+        self.out('assembly_report', assembly['report'])
+        self._warn(assembly['report'])
+        report = assembly['report'].get_dict()
+        self.report(
+            f'eight particles of {self.ctx.mixture}, {report["n_atoms"]} atoms in {report["cell_length_A"]:.2f} Å, '
+            f'{report["density_g_cm3"]:.2f} g/cm^3, interface normals {" ".join(report["interface_normals"])}'
+        )
+        return None
+
+    def _warn(self, report: orm.Dict) -> None:
+        for sentence in report['warnings']:
+            self.report(f'warning: {sentence}')
+
+    def run_md(self):
+        """Submit all stages as one run."""
+        plan = self.build_plan(self.ctx.parameters)
+        self.ctx.last_stage = STAGES[-1]
+        return self._submit(plan, self.ctx.initial, None, 'md')
+
+    def _submit(self, plan: MdPlan, structure: orm.StructureData, velocities: orm.ArrayData | None, label: str) -> Any:
+        """Submit a run of ``softclay.md``."""
+        inputs = AttributeDict(self.exposed_inputs(MdWorkChain))
+        inputs.structure = structure
+        inputs.plan = orm.Dict(plan.to_dict())
+        if velocities is not None:
+            inputs.velocities = velocities
+        inputs.metadata = {'call_link_label': label, 'label': f'{self.inputs.mixture.value}: {label}'}
+        node = self.submit(MdWorkChain, **inputs)
+        self.report(
+            f'launched {", ".join(plan.stage_names)}: {plan.total_duration_ps:g} ps of dynamics, MdWorkChain<{node.pk}>'
+        )
+        return ToContext(md=node)
+
+    def inspect_md(self):
+        """Attach what the run gave and stop if it failed."""
+        md = self.ctx.md
+        for namespace in ('thermo', 'trajectories'):
+            if namespace in md.outputs:
+                for name, node in md.outputs[namespace].items():
+                    self.out(f'{namespace}.{name}', node)
+        if md.is_finished_ok:
+            return None
+        message = md.exit_message or str(md.process_state)
+        codes = MdWorkChain.exit_codes
+        if md.exit_status == codes.ERROR_LOST_ATOMS.status:
+            return self.exit_codes.ERROR_LOST_ATOMS.format(message=message)
+        if md.exit_status == codes.ERROR_NOT_FINITE.status:
+            return self.exit_codes.ERROR_NOT_FINITE.format(message=message)
+        return self.exit_codes.ERROR_MD.format(message=message)
+
+    def should_extend(self):
+        """Return whether the glass still drifts and may be equilibrated further."""
+        if self.ctx.extensions >= int(self.ctx.parameters['max_extensions']):
+            return False
+        thermo = self.ctx.md.outputs.thermo[self.ctx.last_stage]
+        drifts = equilibrium_drifts(
+            thermo, len(self.ctx.initial.sites), float(self.ctx.parameters['discard_fraction']),
+            self.ctx.parameters['drift_tolerance'],
+        )  # fmt: skip
+        return any(test.drifting for test in drifts.values())
+
+    def run_extension(self):
+        """Equilibrate for as long again, from the last positions and velocities.
+
+        The thermostat and barostat start at rest, so the seam is no exact continuation; averages never reach over it.
+        """
+        self.ctx.extensions += 1
+        self.ctx.last_stage = f'equilibrate_{self.ctx.extensions + 1}'
+        plan = self.build_plan(self.ctx.parameters).to_dict()
+        plan['stages'] = [{**plan['stages'][-1], 'name': self.ctx.last_stage}]
+        self.report(f'the glass still drifts: extension {self.ctx.extensions}')
+        md = self.ctx.md.outputs
+        return self._submit(MdPlan.from_dict(plan), md.structure, md.velocities, f'md_extension_{self.ctx.extensions}')
+
+    def check_physics(self):
+        """Refuse a glass that has lost its composition, exploded or collapsed."""
+        md = self.ctx.md.outputs
+        for name in ('structure', 'velocities', 'statistics'):
+            self.out(name, md[name])
+        formula, wanted = md.structure.get_formula(), self.ctx.initial.get_formula()
+        if formula != wanted:
+            return self.exit_codes.ERROR_COMPOSITION.format(formula=formula, wanted=wanted)
+        thermo = md.thermo[self.ctx.last_stage]
+        rows = equilibrium_rows(thermo, float(self.ctx.parameters['discard_fraction']))
+        if not np.isfinite(thermo.get_array('potential_energy_eV')).all():
+            return self.exit_codes.ERROR_NOT_FINITE.format(message=f'stage {self.ctx.last_stage}')
+        ratio = float(thermo.get_array('density_g_cm3')[rows].mean()) / Mixture.parse(self.ctx.mixture).rule_density
+        low, high = self.ctx.parameters['density_range']
+        if not low <= ratio <= high:
+            return self.exit_codes.ERROR_DENSITY.format(ratio=ratio, low=low, high=high)
+        return None
+
+    def results(self):
+        """Collect the numbers."""
+        md = self.ctx.md.outputs
+        parameters = self.ctx.parameters
+        engine = md.statistics.get_dict().get('engine') or {}
+        summary = summarise_glass(
+            md.structure,
+            md.thermo[self.ctx.last_stage],
+            orm.Dict(
+                {
+                    'mixture': self.ctx.mixture,
+                    'temperature_K': parameters['equilibrate']['temperature_K'],
+                    'discard_fraction': parameters['discard_fraction'],
+                    'drift_tolerance': parameters['drift_tolerance'],
+                    'context': {
+                        'engine': engine_text(engine),
+                        'potential_uuid': engine.get('potential_uuid'),
+                        'protocol': parameters.get('protocol', 'own parameters'),
+                        'formula': md.structure.get_formula(),
+                        'n_atoms': len(md.structure.sites),
+                        'melt_temperature_K': parameters['melt']['temperature_K'],
+                        'melt_duration_ps': parameters['melt']['duration_ps'],
+                        'extensions': self.ctx.extensions,
+                        **(parameters.get('context') or {}),
+                    },
+                }
+            ),
+            metadata={'call_link_label': 'summarise_glass'},
+        )
+        self.out('results', summary)
+        density = summary['numbers'][0]
+        for sentence in density['warnings']:
+            self.report(f'warning: {sentence}')
+        self.report(f'density {density["value"]:.3f} ± {density["error"] or float("nan"):.3f} g/cm^3')
