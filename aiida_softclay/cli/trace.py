@@ -10,9 +10,10 @@ from aiida.cmdline.utils import decorators, echo
 @click.command('trace')
 @arguments.NODE()
 @click.option('-f', '--format', 'style', type=click.Choice(['table', 'json']), default='table', show_default=True)
+@click.option('-a', '--all', 'everything', is_flag=True, help='One line a node, instead of one line a kind and maker.')
 @click.option('-t', '--times', is_flag=True, help='Also list time series (thermo columns, learning curves).')
 @decorators.with_dbenv()
-def trace(node, style, times):
+def trace(node, style, everything, times):
     """Print the ancestors of NODE (a results node, or a workchain that has one) back to the crystals."""
     import json
 
@@ -41,14 +42,40 @@ def trace(node, style, times):
     if style == 'json':
         echo.echo(json.dumps(rows, indent=2))
         return
+    print_trace(rows, everything)
+
+
+def print_trace(rows: list[dict], everything: bool = False) -> None:
+    """Print the steps of a trace, those of one kind and maker in one line unless ``everything`` is asked for."""
     from rich.console import Console
     from rich.table import Table
 
-    grid = Table(box=None, header_style='bold', pad_edge=False)
-    for column in ('kind', 'node', 'holds', 'made by', 'engine', 'from'):
-        grid.add_column(column, overflow='fold')
+    groups: dict[object, list[dict]] = {}
     for row in rows:
-        maker = row['made_by'] + (f' <{row["made_by_pk"]}>' if row['made_by_pk'] is not None else '')
-        sources = ', '.join(str(pk) for pk in row['from'])
-        grid.add_row(row['kind'], str(row['pk']), row['holds'], maker, row['engine'], sources)
-    Console().print(grid)
+        key = row['pk'] if everything else (row['kind'], row['made_by'], row['engine'])
+        groups.setdefault(key, []).append(row)
+    # A pipe has no width; folding to 80 columns there would break lines for nobody.
+    console = Console() if Console().is_terminal else Console(width=200)
+    grid = Table(box=None, header_style='bold', pad_edge=False)
+    for column in ('kind', 'nodes', 'hold', 'made by', 'engine', 'from'):
+        grid.add_column(column, overflow='fold')
+    for members in groups.values():
+        first = members[0]
+        makers = sorted({row['made_by_pk'] for row in members if row['made_by_pk'] is not None})
+        sources = sorted({pk for row in members for pk in row['from']} - {row['pk'] for row in members})
+        holds = list(dict.fromkeys(row['holds'] for row in members))
+        grid.add_row(
+            first['kind'],
+            _some([row['pk'] for row in members]),
+            '; '.join(holds[:3]) + ('; …' if len(holds) > 3 else ''),
+            first['made_by'] + (f' <{_some(makers)}>' if makers else ''),
+            first['engine'],
+            _some(sources),
+        )
+    console.print(grid)
+
+
+def _some(values: list, count: int = 4) -> str:
+    """Return the first values, and how many more there are."""
+    shown = ', '.join(str(value) for value in values[:count])
+    return shown + (f' +{len(values) - count}' if len(values) > count else '')

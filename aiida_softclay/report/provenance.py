@@ -55,15 +55,23 @@ def _kind(node: orm.Data) -> str | None:
         return 'results'
     if isinstance(node, orm.ArrayData) and type(node) is orm.ArrayData:
         return 'time series'
-    if isinstance(node, orm.Dict) and node.base.attributes.get('crystal', None):
-        return 'facts'
     return None
+
+
+def _is_request(node: orm.Data, children: list[orm.Node]) -> bool:
+    """Return whether a node says which structure was to be built."""
+    builders = [child for child in children if str(getattr(child, 'process_label', '')).startswith('build_')]
+    return isinstance(node, orm.Dict) and bool(builders)
 
 
 def _engine_text(value: Any) -> str:
     if isinstance(value, dict):
-        parts = [str(value[key]) for key in ('program', 'version', 'model', 'functional') if value.get(key)]
-        return ' '.join(dict.fromkeys(parts))
+        # A model says more than the program that evaluates it; a functional is named where there is no model.
+        what = value.get('model') or value.get('functional')
+        if what and value.get('dispersion'):
+            what = f'{what} + {value["dispersion"]}'
+        program = ' '.join(str(value[key]) for key in ('program', 'version') if value.get(key))
+        return f'{what} ({program})' if what and program else str(what or program)
     return str(value) if value else ''
 
 
@@ -79,7 +87,15 @@ def _engine(node: orm.Data, maker: orm.ProcessNode | None) -> str:
     return ''
 
 
-def _describe(node: orm.Data, kind: str) -> str:
+def _source(maker: orm.ProcessNode | None) -> str:
+    """Return where the facts of a crystal were taken from, as its builder reported."""
+    if maker is None:
+        return ''
+    report = maker.base.links.get_outgoing(link_label_filter='report').all_nodes()
+    return str(report[0].base.attributes.get('source', '')) if report else ''
+
+
+def _describe(node: orm.Data, kind: str, maker: orm.ProcessNode | None = None) -> str:
     attributes = node.base.attributes
     if kind == 'results':
         names = [number['name'] for number in attributes.get('numbers', [])]
@@ -89,7 +105,8 @@ def _describe(node: orm.Data, kind: str) -> str:
             f'{key} {value}' for key, value in sorted(attributes.all.items()) if not isinstance(value, dict)
         )
     if kind == 'structure':
-        return f'{node.get_formula(mode="hill_compact")}, {len(node.sites)} atoms'
+        built = f'{node.get_formula(mode="hill_compact")}, {len(node.sites)} atoms'
+        return built + (f', from: {_source(maker)}' if _source(maker) else '')
     if kind == 'frames':
         formulas = ', '.join(attributes.get('formulas', [])[:4])
         return f'{attributes.get("n_frames", "?")} labelled frames of {formulas}'
@@ -173,16 +190,22 @@ def trace(node: orm.Node) -> list[Step]:
         row[0].pk: row[0]
         for row in orm.QueryBuilder().append(orm.Node, filters={'id': {'in': sorted(depth)}}, project='*').all()
     }
+    children: dict[int, list[orm.Node]] = {}
+    for child, parents in edges.items():
+        for parent in parents:
+            children.setdefault(parent, []).append(nodes[child])
     steps: dict[int, Step] = {}
     for pk, distance in depth.items():
         candidate = nodes[pk]
         kind = _kind(candidate) if isinstance(candidate, orm.Data) else None
+        if kind is None and isinstance(candidate, orm.Data) and _is_request(candidate, children.get(pk, [])):
+            kind = 'facts'
         if kind is None and pk != start.pk:
             continue
         maker = next((nodes[parent] for parent in edges.get(pk, ())), None)
         kind = kind or 'results'
         steps[pk] = Step(
-            candidate, kind, (distance + 1) // 2, maker, _describe(candidate, kind), _engine(candidate, maker)
+            candidate, kind, (distance + 1) // 2, maker, _describe(candidate, kind, maker), _engine(candidate, maker)
         )
     for pk, step in steps.items():
         step.parents = sorted(_nearest_kept(pk, edges, steps))

@@ -15,7 +15,14 @@ from aiida_softclay.report.progress import Progress, last_step
 
 
 @calcfunction
-def weigh(parameters):
+def build_sample(parameters):
+    structure = orm.StructureData(cell=[[5.0, 0, 0], [0, 5.0, 0], [0, 0, 5.0]])
+    structure.append_atom(position=(0.0, 0.0, 0.0), symbols='Li')
+    return {'structure': structure, 'report': orm.Dict({'source': 'a handbook'})}
+
+
+@calcfunction
+def weigh(sample, parameters):
     quantities = [
         Quantity('density', parameters['density'], 0.02, 'g/cm^3', 'mass over volume', 5),
         Quantity('modulus', None, None, 'GPa', 'slope', 0, warnings=['too few points for a slope']),
@@ -37,7 +44,8 @@ class Weighing(WorkChain):
     def weigh(self):
         if self.inputs.density.value <= 0:
             return self.exit_codes.ERROR_WEIGHTLESS.format(density=self.inputs.density.value)
-        self.out('results', weigh(orm.Dict({'crystal': 'LiCl', 'density': self.inputs.density.value})))
+        sample = build_sample(orm.Dict({'crystal': 'LiCl'}))['structure']
+        self.out('results', weigh(sample, orm.Dict({'density': self.inputs.density.value})))
         return None
 
 
@@ -89,8 +97,10 @@ def test_results_of_a_failed_process_say_so(failed):
 
 def test_trace_ends_at_the_crystal(weighing):
     rows = json.loads(softclay('trace', weighing.pk, '--format', 'json').output)
-    assert [row['kind'] for row in rows] == ['results', 'facts']
+    assert [row['kind'] for row in rows] == ['results', 'structure', 'facts']
     assert rows[0]['made_by'] == 'weigh'
+    assert 'a handbook' in rows[1]['holds']
+    assert 'crystal LiCl' in rows[2]['holds']
     outcome = softclay('trace', weighing.outputs.results.pk)
     assert outcome.exit_code == 0
     assert 'facts' in outcome.output
