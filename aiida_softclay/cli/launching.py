@@ -155,7 +155,7 @@ def launch_command(name: str, *engines: str) -> Callable[[Callable[..., Any]], c
 def check_builder(builder: Any) -> None:
     """End the command with a sentence if the inputs do not pass the validation of the workchain."""
     inputs = builder._inputs(prune=True)
-    error = builder.process_class.spec().validate_inputs(inputs)
+    error = builder.process_class.spec().inputs.validate(inputs)
     if error is not None:
         echo.echo_critical(f'{error.port}: {error.message}' if error.port else str(error.message))
 
@@ -168,7 +168,7 @@ def print_plan(plan: list[Any]) -> None:
     console = Console()
     grid = Table(box=None, header_style='bold', pad_edge=False)
     for column in ('stage', 'processes', 'atoms', 'steps', 'simulated', 'frames', 'disk', 'core-hours'):
-        grid.add_column(column, justify='left' if column == 'stage' else 'right')
+        grid.add_column(column, justify='left' if column == 'stage' else 'right', no_wrap=True)
     for row in plan:
         grid.add_row(
             row.stage, str(row.n_processes), str(row.n_atoms or ''), f'{row.steps:,}' if row.steps else '',

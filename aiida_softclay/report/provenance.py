@@ -106,7 +106,8 @@ def _describe(node: orm.Data, kind: str, maker: orm.ProcessNode | None = None) -
         )
     if kind == 'structure':
         built = f'{node.get_formula(mode="hill_compact")}, {len(node.sites)} atoms'
-        return built + (f', from: {_source(maker)}' if _source(maker) else '')
+        source = _source(maker) or (node.description if maker is not None else '')
+        return built + (f', from: {source}' if source else '')
     if kind == 'frames':
         formulas = ', '.join(attributes.get('formulas', [])[:4])
         return f'{attributes.get("n_frames", "?")} labelled frames of {formulas}'

@@ -159,7 +159,7 @@ def estimate_study(
             segments = melt_quench_segments(**inputs['schedule'])
             stages.append(
                 estimate_aimd(
-                    f'aimd {entry.label}', {**inputs['plan'], 'segments': segments}, count_atoms(entry), stand_in
+                    f'aimd:{entry.label}', {**inputs['plan'], 'segments': segments}, count_atoms(entry), stand_in
                 )
             )
         fit = WorkflowFactory('softclay.fit_potential').get_protocol_inputs(

@@ -94,7 +94,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             spec.input(f'options.{engine}', valid_type=orm.Dict, required=False, help=f'Options of the {engine} jobs.')
         spec.input(
             'max_concurrent_jobs', valid_type=orm.Int, required=False,
-            help="Most branches at once; the limit recorded on the engines' computers by default.",
+            help='Most branches at once; by default as many as the computers of the engines bear.',
         )  # fmt: skip
         spec.inputs.validator = validate_inputs
 
