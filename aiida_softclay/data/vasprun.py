@@ -184,11 +184,14 @@ class _Reader:
             raise VasprunError(f'ionic step {self.summary.n_steps} has no forces or no structure of {n_atoms} atoms')
         stress = _array(arrays.get('stress'))
         # VASP's stress has the sign of a pressure: positive when the cell wants to expand, as the virial.
-        virial = None if stress is None else stress * abs(np.linalg.det(cell)) / KILOBAR_ANGSTROM3_PER_EV
+        volume = abs(np.linalg.det(cell))
+        virial = None if stress is None else stress * volume / KILOBAR_ANGSTROM3_PER_EV
+        # With an external pressure VASP's outer energies are enthalpies; forces and stress belong to the energy.
+        work = self.number('PSTRESS', 0.0) * volume / KILOBAR_ANGSTROM3_PER_EV
         return {
             'positions': fractional @ cell,
             'cells': cell,
-            'energies': _energy(calculation, self.summary.energy_kind),
+            'energies': _energy(calculation, self.summary.energy_kind) - work,
             'forces': forces,
             'virials': virial,
             'temperature': self.temperature(self.summary.n_steps),

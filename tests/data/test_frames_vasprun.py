@@ -237,3 +237,35 @@ def test_frames_of_the_driver(tmp_path, vasp_program):
     np.testing.assert_allclose(block.energies, system['energies'], atol=1e-8)
     np.testing.assert_allclose(np.linalg.eigvalsh(block.virials), np.linalg.eigvalsh(system['virials']), atol=1e-5)
     np.testing.assert_allclose(block.positions[0] % 3.6, atoms.positions % 3.6, atol=1e-5)
+
+
+@pytest.mark.engine
+def test_external_pressure_does_not_make_the_energy_an_enthalpy(tmp_path, vasp_program):
+    """The same atoms have the same energy in a Langevin NPT run at 5 GPa and in ASE, although VASP writes E + PV."""
+    from ase.build import bulk
+    from ase.calculators.emt import EMT
+    from ase.io import write
+
+    atoms = bulk('Cu', 'fcc', 3.6, cubic=True)
+    atoms.rattle(0.05, seed=1)
+    write(tmp_path / 'POSCAR', atoms, format='vasp')
+    (tmp_path / 'POTCAR').write_text(
+        '  PAW_PBE Cu 01Jan2000\n   11.0\n parameters from PSCTR are:\n   VRHFIN =Cu: placeholder\n   LEXCH  = PE\n'
+        '   TITEL  = PAW_PBE Cu 01Jan2000\n   POMASS =   63.546; ZVAL   =   11.000    mass and valenz\nEnd of Dataset\n'
+    )
+    (tmp_path / 'INCAR').write_text(
+        'IBRION = 0\nNSW = 3\nPOTIM = 1.0\nMDALGO = 3\nTEBEG = 300\nISIF = 3\nISYM = 0\nPSTRESS = 50\n'
+        'LANGEVIN_GAMMA = 10\nLANGEVIN_GAMMA_L = 10\nPMASS = 1000\n'
+    )
+    (tmp_path / 'KPOINTS').write_text('Gamma\n0\nGamma\n1 1 1\n')
+    environment = {**os.environ, 'SOFTCLAY_CALCULATOR': 'ase.calculators.emt:EMT'}
+    done = subprocess.run([vasp_program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    block = frames_from_vasprun(tmp_path / 'vasprun.xml')
+    for index in range(block.n_frames):
+        image = atoms.copy()
+        image.set_cell(block.cells[index])
+        image.set_positions(block.positions[index])
+        image.calc = EMT()
+        # Positions are stored in single precision; PV would be 1.5 eV.
+        assert block.energies[index] == pytest.approx(image.get_potential_energy(), abs=1e-3)
