@@ -12,7 +12,8 @@ from aiida.cmdline.params import options, types
 
 #: Command name to the module that defines a click command of that name; loaded when it is called or helped.
 COMMANDS = {
-    name: f'aiida_softclay.cli.{name}' for name in ('launch', 'status', 'results', 'trace', 'graph', 'check', 'setup')
+    name: f'aiida_softclay.cli.{name}'
+    for name in ('launch', 'status', 'results', 'trace', 'graph', 'plot', 'check', 'setup')
 }
 
 
