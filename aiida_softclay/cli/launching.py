@@ -19,24 +19,25 @@ ENGINES = {
 
 
 def find_code(engine: str, label: str | None):
-    """Return the code of an engine: the one named, else the only one there is.
+    """Return the code of an engine: the one named, else the one the setup made, else the only one there is.
 
     Ends the command with a sentence if there is none, or several to choose from.
     """
     from aiida import orm
     from aiida.common.exceptions import MultipleObjectsError, NotExistent
 
-    if label:
+    from aiida_softclay.setup.marker import current_defaults
+
+    defaults = current_defaults()
+    chosen = label or (defaults.codes.get(engine) if defaults.made_by_setup else None)
+    if chosen:
         try:
-            return orm.load_code(label)
+            return orm.load_code(chosen)
         except (NotExistent, MultipleObjectsError) as error:
-            echo.echo_critical(f'--{engine} {label}: {error}')
-    query = orm.QueryBuilder().append(
-        orm.InstalledCode, filters={'attributes.input_plugin': {'in': list(ENGINES[engine])}}
-    )
-    codes = [code for code in query.all(flat=True) if not code.is_hidden]
-    named = [code for code in codes if code.label == engine]
-    codes = named if len(named) == 1 else codes
+            echo.echo_critical(f'--{engine} {chosen}: {error}')
+    filters = {'attributes.input_plugin': {'in': list(ENGINES[engine])}}
+    found = orm.QueryBuilder().append(orm.InstalledCode, filters=filters).all(flat=True)
+    codes = [code for code in found if not code.is_hidden]
     if not codes:
         echo.echo_critical(f'no code runs {engine} here: `./setup_profile.sh` makes one, or name yours with --{engine}')
     if len(codes) > 1:
@@ -46,22 +47,23 @@ def find_code(engine: str, label: str | None):
 
 
 def find_family(label: str | None) -> str:
-    """Return the label of the POTCAR family: the one named, else the only one there is."""
+    """Return the label of the POTCAR family: the one named, else the one the setup made, else the only one there is."""
     from aiida import orm
     from aiida.plugins import GroupFactory
 
-    group_class = GroupFactory('vasp.potcar')
-    labels = orm.QueryBuilder().append(group_class, project='label').all(flat=True)
-    if label:
-        if label not in labels:
-            echo.echo_critical(f'there is no POTCAR family {label}: known are {", ".join(sorted(labels)) or "none"}')
-        return label
-    if len(labels) != 1:
-        echo.echo_critical(
-            f'choose a POTCAR family with --family from {", ".join(sorted(labels))}'
-            if labels
-            else 'no POTCAR family is uploaded: `./setup_profile.sh` makes one'
-        )
+    from aiida_softclay.setup.marker import current_defaults
+
+    labels = sorted(orm.QueryBuilder().append(GroupFactory('vasp.potcar'), project='label').all(flat=True))
+    defaults = current_defaults()
+    chosen = label or (defaults.potential_family if defaults.made_by_setup else None)
+    if chosen:
+        if chosen not in labels:
+            echo.echo_critical(f'there is no POTCAR family {chosen}: known are {", ".join(labels) or "none"}')
+        return chosen
+    if not labels:
+        echo.echo_critical('no POTCAR family is uploaded: `./setup_profile.sh` makes one')
+    if len(labels) > 1:
+        echo.echo_critical(f'choose a POTCAR family with --family from {", ".join(labels)}')
     return labels[0]
 
 
