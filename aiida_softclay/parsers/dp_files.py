@@ -159,7 +159,8 @@ def read_log(text: str) -> dict[str, Any]:
     match = _NAN.search(text)
     facts['nan_step'] = int(match[1]) if match else None
     facts['warnings'] = _warnings(text)
-    facts['finished'] = 'finished training' in text
+    # TensorFlow and JAX say the one, PyTorch the other.
+    facts['finished'] = 'finished training' in text or 'Trained model has been saved to' in text
     return facts
 
 

@@ -198,7 +198,8 @@ def test_a_potential_that_misses_its_gate_is_refused_but_attached(fit):
         for name in ('test', 'train')
     )
     process.ctx.potential = process.ctx.test.inputs.potential
-    process.ctx.frames = AttributeDict(training=fit.outputs.training_frames, validation=fit.outputs.validation_frames)
+    names = ('training', 'validation')
+    process.ctx.frames = AttributeDict({name: fit.outputs[f'{name}_frames'] for name in names})
     exit_code = process.assess()
     assert exit_code.status == 510
     assert 'meV/atom (limit 1e-06)' in exit_code.message
