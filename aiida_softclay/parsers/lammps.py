@@ -20,7 +20,6 @@ from aiida_softclay.parsers.lammps_log import DISK_FULL, RunLog, read_log
 from aiida_softclay.parsers.lammps_results import (
     THERMO_UNITS,
     convert_dump,
-    deepmd_version,
     find_restart,
     stage_statistics,
     thermo_arrays,
@@ -51,8 +50,8 @@ class LammpsMdParser(Parser):
         if log is None:
             return self.exit_codes.ERROR_NO_LOG.format(error=_last_line(stderr) or 'and nothing was printed')
         engine = {'program': 'LAMMPS', 'version': log.version, **self._potential_record()}
-        if deepmd := deepmd_version(stdout):
-            engine['deepmd'] = deepmd
+        if log.deepmd:
+            engine['deepmd'] = {**log.deepmd, 'backend': self.node.inputs.potential.model_backend}
         last_frames, all_finite = self._stage_outputs(log, temporary, engine)
         final = None
         if log.completed or log.interrupted:

@@ -16,6 +16,14 @@ CPU = re.compile(r'CPU use with (\d+) MPI tasks x (\d+|no) OpenMP threads')
 WALL = re.compile(r'Total wall time: (\d+):(\d+):(\d+)')
 DISK_FULL = re.compile(r'No space left on device|Disk quota exceeded', re.IGNORECASE)
 LARGEST_MESSAGE = 500
+# What the DeePMD plugin says of itself, and under which name it is recorded.
+DEEPMD_FACTS = {
+    'source:': 'version',
+    'source commit:': 'commit',
+    'build variant:': 'build',
+    'set tf intra_op_parallelism_threads:': 'intra_op_threads',
+    'set tf inter_op_parallelism_threads:': 'inter_op_threads',
+}
 
 
 @dataclass
@@ -51,6 +59,7 @@ class RunLog:
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     dangerous_builds: int = 0
+    deepmd: dict[str, str] = field(default_factory=dict)
 
     @property
     def error(self) -> str | None:
@@ -74,7 +83,6 @@ def read_log(lines: Iterable[str]) -> RunLog:
     """Return what a log says; a last line without its end is ignored, because it may be cut inside a number."""
     log = RunLog()
     in_table = False
-    stop_force: str | None = None
     for line in lines:
         whole = line.endswith('\n')
         text = line.strip()
@@ -112,11 +120,12 @@ def read_log(lines: Iterable[str]) -> RunLog:
         elif text.startswith('Stopping criterion =') and log.stage:
             log.stage.stopping_criterion = text.partition('=')[2].strip()
         elif text.startswith('Force max component initial, final =') and log.stage:
-            stop_force = text.partition('=')[2].split()[-1] if text.partition('=')[2].split() else None
-            value = _numbers([stop_force]) if stop_force else None
-            log.stage.final_force_eV_A = value[0] if value else None
+            values = _numbers(text.partition('=')[2].split())
+            log.stage.final_force_eV_A = values[-1] if values else None
         elif text.startswith('Dangerous builds =') and text.split()[-1].isdigit():
             log.dangerous_builds += int(text.split()[-1])
+        elif key := next((key for key in DEEPMD_FACTS if text.startswith(key)), None):
+            log.deepmd[DEEPMD_FACTS[key]] = text.removeprefix(key).strip()
         elif (match := re.match(r'(\d+) atoms$', text)) and log.n_atoms is None:
             log.n_atoms = int(match[1])
     return log

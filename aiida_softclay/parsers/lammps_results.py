@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -181,18 +180,3 @@ def stage_statistics(plan: MdPlan, stage_log: StageLog, resumed: Resume | None, 
         within = stage_log.stopping_criterion in ('energy tolerance', 'force tolerance', 'linesearch alpha is zero')
         record['converged'] = stage_log.converged if stage.relax_cell != 'none' else within
     return record
-
-
-def deepmd_version(stdout: str) -> dict[str, str] | None:
-    """Return what the DeePMD plugin prints of itself (version, backend), or ``None`` if it was not used."""
-    facts = {}
-    for key, pattern in (
-        ('version', r'^\s*source:\s*v?(\S+)\s*$'),
-        ('commit', r'^\s*source commit:\s*(\S+)\s*$'),
-        ('backend', r'^\s*backend:\s*(\S+)\s*$'),
-        ('tensorflow', r'^\s*build with tf (?:lib|inc):\s*(\S+)\s*$'),
-        ('precision', r'^\s*build float type:\s*(\S+)\s*$'),
-    ):
-        if match := re.search(pattern, stdout, re.MULTILINE):
-            facts[key] = match[1]
-    return facts or None
