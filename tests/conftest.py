@@ -13,9 +13,8 @@ pytest_plugins = ['aiida.tools.pytest_fixtures']
 
 # Two test workers or a daemon beside the tests must not oversubscribe a two-core machine.
 THREADS = '1'
-for _variable in ('OMP_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS', 'DP_INTRA_OP_PARALLELISM_THREADS'):
+for _variable in ('OMP_NUM_THREADS', 'DP_INTRA_OP_PARALLELISM_THREADS', 'DP_INTER_OP_PARALLELISM_THREADS'):
     os.environ.setdefault(_variable, THREADS)
-os.environ.setdefault('DP_INTER_OP_PARALLELISM_THREADS', THREADS)
 
 
 def find_program(name: str) -> str | None:
@@ -62,7 +61,10 @@ def localhost(aiida_profile, tmp_path):
         return existing
     work = tmp_path / 'work'
     computer = Computer(
-        label='softclay-tests', hostname='localhost', transport_type='core.local', scheduler_type='core.direct',
+        label='softclay-tests',
+        hostname='localhost',
+        transport_type='core.local',
+        scheduler_type='core.direct',
         workdir=str(work),
     ).store()
     computer.set_minimum_job_poll_interval(0.1)
@@ -75,8 +77,12 @@ def _code(localhost, label: str, path: str, plugin: str, prepend: str = ''):
     from aiida.orm import InstalledCode
 
     return InstalledCode(
-        label=label, computer=localhost, filepath_executable=path, default_calc_job_plugin=plugin,
-        prepend_text='export OMP_NUM_THREADS=1 TF_ENABLE_ONEDNN_OPTS=0\n' + prepend, with_mpi=False,
+        label=label,
+        computer=localhost,
+        filepath_executable=path,
+        default_calc_job_plugin=plugin,
+        prepend_text='export OMP_NUM_THREADS=1 TF_ENABLE_ONEDNN_OPTS=0\n' + prepend,
+        with_mpi=False,
     ).store()
 
 
@@ -100,8 +106,11 @@ def vasp_code(localhost, vasp_program):
 
 @pytest.fixture
 def vasp_emt_code(localhost, vasp_program):
-    """The VASP-compatible driver over ASE's EMT: the same program in milliseconds a step, for Cu, Al, Ni, Ag, Au, Pt."""
+    """The VASP-compatible driver over ASE's EMT: milliseconds a step, for Cu, Al, Ni, Ag, Au and Pt."""
     return _code(
-        localhost, 'vasp-emt', vasp_program, 'softclay.vasp_md',
+        localhost,
+        'vasp-emt',
+        vasp_program,
+        'softclay.vasp_md',
         prepend='export SOFTCLAY_CALCULATOR=ase.calculators.emt:EMT\n',
     )
