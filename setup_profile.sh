@@ -209,5 +209,7 @@ case $command in
     test)
         say 'tests'
         cd -- "$root"
+        # Files run side by side, one a core; four workers hold as many engines in memory as a laptop bears.
+        ((${#pytest_arguments[@]})) || pytest_arguments=(-n auto --maxprocesses 4 --dist loadfile)
         SOFTCLAY_REQUIRE_ENGINES=1 "$python" -m pytest "${pytest_arguments[@]}" || exit 11 ;;
 esac
