@@ -323,3 +323,22 @@ def test_a_deep_potential_moves_atoms(lmp_code):
 
     with pytest.raises(ValueError, match='the structure has Ar, but the potential knows only Li, Cl'):
         run_get_node(MdWorkChain.get_builder_from_protocol(lmp_code, argon(1), plan, potential=potential))
+
+
+def test_failures_say_what_happened(lj_code, localhost):
+    """Atoms that leave the cell in one step, and a program that is not LAMMPS."""
+    velocities = np.zeros((32, 3))
+    velocities[0, 0] = 5.0e5
+    builder = MdWorkChain.get_builder_from_protocol(
+        lj_code, argon(2), {'stages': [{'name': 'burst', 'kind': 'nve', 'duration_ps': 0.1}]}, classical=ARGON,
+        velocities=orm.ArrayData({'velocities': velocities}),
+    )  # fmt: skip
+    _, node = run_get_node(builder)
+    assert node.exit_status == 501
+    assert 'stage burst' in node.exit_message
+    assert node.outputs.statistics['end_reason'] == 'lost_atoms'
+
+    other = orm.InstalledCode(label='true', computer=localhost, filepath_executable='/bin/true').store()
+    node = run_md(other, [{'name': 'never', 'kind': 'nvt', 'duration_ps': 0.1, 'temperature_K': 10}], expect=401)
+    assert 'wrote no log' in node.exit_message
+    assert len(node.called) == 2
