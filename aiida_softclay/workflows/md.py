@@ -73,7 +73,9 @@ class MdWorkChain(WorkChain):
             ),
             cls.results,
         )
-        spec.output('statistics', valid_type=orm.Dict, required=False, help='Steps, speed, versions and seams of the whole run.')
+        spec.output(
+            'statistics', valid_type=orm.Dict, required=False, help='Steps, speed, versions and seams of the whole run.'
+        )
         spec.output('structure', valid_type=orm.StructureData, required=False, help='Last structure.')
         spec.output('velocities', valid_type=orm.ArrayData, required=False, help='Last velocities, Å/ps.')
         spec.output_namespace(
