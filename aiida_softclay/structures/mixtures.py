@@ -13,7 +13,7 @@ from aiida_softclay.structures.crystals import AMU_PER_A3_IN_G_CM3
 from aiida_softclay.structures.ions import contact_table
 from aiida_softclay.structures.packing import push_apart
 
-ATTEMPTS = 5
+ATTEMPTS = 3
 SWEEPS = 600
 
 

@@ -1,0 +1,125 @@
+"""Builders as calcfunctions: provenance, determinism, reports."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+
+from aiida_softclay.analysis.quantity import check_results
+from aiida_softclay.calcfunctions.structures import (
+    build_crystal,
+    build_particle_assembly,
+    build_random_mixture,
+    build_slab,
+    equilibrium_drifts,
+    summarise_glass,
+    to_structure,
+)
+from aiida_softclay.structures.checks import composition_units
+from aiida_softclay.structures.composition import Mixture
+from aiida_softclay.structures.mixtures import random_mixture
+
+pytestmark = pytest.mark.usefixtures('aiida_profile')
+CLAY = Mixture.parse('2LiCl-GaF3')
+
+
+def test_crystal_and_supercell():
+    cell = build_crystal(orm.Dict({'crystal': 'LiCl'}))
+    assert len(cell.sites) == 8
+    assert 'standard tables' in cell.description
+    wide = build_crystal(orm.Dict({'crystal': 'LiCl', 'min_length': 10.0}))
+    assert len(wide.sites) == 64
+    assert {kind.name for kind in wide.kinds} == {'Li', 'Cl'}
+    assert wide.creator.process_label == 'build_crystal'
+
+
+def test_whole_route_is_in_the_graph():
+    slab = build_slab(orm.Dict({'mixture': '2LiCl-GaF3', 'n_atoms': 48, 'thickness': None}))
+    assert slab['report']['exact_ratio']
+    assembly = build_particle_assembly(
+        slab['structure'], orm.Dict({'mixture': '2LiCl-GaF3', 'n_atoms': 320, 'seed': 4})
+    )
+    again = build_particle_assembly(slab['structure'], orm.Dict({'mixture': '2LiCl-GaF3', 'n_atoms': 320, 'seed': 4}))
+    assert composition_units(assembly['structure'].get_ase(), CLAY) == 40
+    assert {kind.name for kind in assembly['structure'].kinds} == set(CLAY.elements)
+    assert np.array_equal(assembly['structure'].get_ase().positions, again['structure'].get_ase().positions)
+    query = orm.QueryBuilder().append(orm.StructureData, filters={'id': slab['structure'].pk}, tag='slab')
+    query.append(orm.StructureData, with_ancestors='slab', filters={'id': assembly['structure'].pk})
+    assert query.count() == 1
+
+
+def test_random_mixture_by_units_or_length():
+    made = build_random_mixture(orm.Dict({'mixture': '2LiCl–GaF3', 'n_formula_units': 5, 'seed': 1}))
+    assert made['report']['n_atoms'] == 40
+    long = build_random_mixture(orm.Dict({'mixture': '2LiCl-GaF3', 'min_length': 10.0, 'density': 2.5}))
+    assert long['report']['cell_length_A'] >= 10.0
+    assert long['report']['density_g_cm3'] == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize(
+    ('function', 'parameters', 'sentence'),
+    [
+        (build_crystal, {'crystal': 'KCl'}, 'known are'),
+        (build_crystal, {'name': 'LiCl'}, 'a crystal needs crystal'),
+        (build_slab, {'mixture': '2LiCl-GaF3', 'natoms': 3}, 'does not know natoms'),
+        (build_slab, {'mixture': 'LiCl'}, 'needs two salts'),
+        (build_random_mixture, {'mixture': '2LiCl-GaF3'}, 'n_formula_units or min_length'),
+    ],
+)
+def test_wrong_parameters_get_a_sentence(function, parameters, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        function(orm.Dict(parameters))
+
+
+def series(slope=0.0, noise=0.01, rows=400, seed=0):
+    """A thermo series with a known mean density of 2.5 g/cm³ and a drift of ``slope`` over its second half."""
+    generator = np.random.default_rng(seed)
+    structure = to_structure(random_mixture(CLAY, 40, density=2.5, seed=0), 'glass')
+    times = np.linspace(0, 200.0, rows)
+    densities = 2.5 + slope * (times - 150.0) / 100.0 + noise * generator.normal(size=rows)
+    mass = structure.get_ase().get_masses().sum() * 1.66053907
+    volumes = mass / densities
+    node = orm.ArrayData()
+    node.set_array('time_ps', times)
+    node.set_array('density_g_cm3', densities)
+    node.set_array('volume_A3', volumes)
+    node.set_array('potential_energy_eV', -5.0 * 320 + 0.1 * generator.normal(size=rows))
+    node.set_array('cell', volumes[:, None, None] ** (1 / 3) * np.eye(3))
+    return structure, node
+
+
+PARAMETERS = {'mixture': '2LiCl-GaF3', 'temperature_K': 300.0, 'discard_fraction': 0.5}
+
+
+def test_known_means_and_errors():
+    structure, thermo = series()
+    results = summarise_glass(structure, thermo, orm.Dict(PARAMETERS)).get_dict()
+    check_results(results)
+    numbers = {row['name']: row for row in results['numbers']}
+    density = numbers['density']
+    # White noise of 0.01 over 200 rows.
+    assert density['error'] == pytest.approx(0.01 / 200**0.5, rel=0.5)
+    assert abs(density['value'] - 2.5) < 4 * density['error']
+    assert density['warnings'] == []
+    assert numbers['potential_energy_per_atom']['value'] == pytest.approx(-5.0, abs=1e-3)
+    assert numbers['cell_length.a']['value'] ** 3 == pytest.approx(numbers['volume']['value'], rel=1e-4)
+    assert numbers['formula_units']['value'] == 40
+    assert numbers['density_ratio']['value'] == pytest.approx(density['value'] / CLAY.rule_density)
+
+
+def test_drift_is_reported_where_there_is_one():
+    structure, thermo = series(slope=0.1)
+    results = summarise_glass(structure, thermo, orm.Dict(PARAMETERS)).get_dict()
+    assert 'the density still drifts: +0.1' in results['numbers'][0]['warnings'][0]
+    drifts = equilibrium_drifts(thermo, 320, 0.5)
+    assert drifts['density'].drifting
+    assert not drifts['energy'].drifting
+    assert not equilibrium_drifts(series()[1], 320, 0.5)['density'].drifting
+
+
+def test_too_few_rows_are_said():
+    structure, thermo = series(rows=6)
+    results = summarise_glass(structure, thermo, orm.Dict(PARAMETERS)).get_dict()
+    check_results(results)
+    assert 'too few to tell' in results['numbers'][0]['warnings'][0]

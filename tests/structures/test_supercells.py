@@ -1,0 +1,92 @@
+"""Smallest supercells and close pairs, against exhaustive search and ASE's neighbour list."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.neighborlist import neighbor_list
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aiida_softclay.structures.crystals import crystal, list_crystals
+from aiida_softclay.structures.neighbours import close_pairs, heights, minimum_distance
+from aiida_softclay.structures.supercells import hermite_normal_forms, supercell, supercell_matrix
+
+
+def test_heights_of_a_known_cell():
+    assert heights(bulk('Al', 'fcc', a=4.0).cell[:]) == pytest.approx([4.0 / 3**0.5] * 3)
+    assert heights(np.diag([1.0, 2.0, 3.0])) == pytest.approx([1, 2, 3])
+
+
+def test_number_of_sublattices_is_the_known_series():
+    """Sublattices of index n in three dimensions: 1, 7, 13, 35, 31, 91 (OEIS A001001)."""
+    assert [len(hermite_normal_forms(n)) for n in range(1, 7)] == [1, 7, 13, 35, 31, 91]
+
+
+def test_cubic_cell_needs_no_search():
+    assert np.array_equal(supercell_matrix(5.14 * np.eye(3), 10.0), 2 * np.eye(3, dtype=int))
+
+
+def test_primitive_cell_gives_the_cubic_supercell_or_better():
+    """2×2×2 of the conventional fcc cell is 32 primitive cells; nothing with fewer cells may be missed."""
+    cell = bulk('Al', 'fcc', a=5.0).cell[:]
+    matrix = supercell_matrix(cell, 9.0)
+    assert round(abs(np.linalg.det(matrix))) <= 32
+    assert heights(matrix @ cell).min() >= 9.0
+    assert round(abs(np.linalg.det(supercell_matrix(cell, 9.0, diagonal=True)))) > 32
+
+
+def test_search_finds_what_exhaustive_search_finds():
+    cell = np.array([[4.0, 0, 0], [1.7, 3.5, 0], [0.9, -1.1, 3.8]])
+    length = 5.0
+    entries = np.array(list(itertools.product((-2, -1, 0, 1, 2), repeat=9))).reshape(-1, 3, 3)
+    determinants = np.rint(np.linalg.det(entries)).astype(int)
+    entries, determinants = entries[determinants > 0], determinants[determinants > 0]
+    wide = heights(entries @ cell).min(axis=1) >= length
+    smallest = determinants[wide].min()
+    assert round(abs(np.linalg.det(supercell_matrix(cell, length)))) == smallest
+
+
+@pytest.mark.parametrize('name', list_crystals())
+def test_all_crystals_reach_the_length_with_no_more_atoms_than_a_diagonal_cell(name):
+    atoms = crystal(name)
+    found = supercell(atoms, 10.0)
+    diagonal = supercell(atoms, 10.0, diagonal=True)
+    assert heights(found.cell[:]).min() >= 10.0 - 1e-9
+    assert len(found) <= len(diagonal)
+    assert np.linalg.det(found.cell[:]) > 0
+    assert found.get_volume() / len(found) == pytest.approx(atoms.get_volume() / len(atoms))
+    assert minimum_distance(found) == pytest.approx(minimum_distance(atoms), abs=1e-6)
+
+
+def test_limits_are_sentences():
+    with pytest.raises(ValueError, match='more than the 50 allowed'):
+        supercell(crystal('LiCl'), 10.0, max_atoms=50)
+    with pytest.raises(ValueError, match='positive'):
+        supercell(crystal('LiCl'), -1.0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10**6), st.floats(1.0, 7.0), st.integers(1, 12))
+def test_close_pairs_are_those_of_ase(seed, cutoff, n_atoms):
+    generator = np.random.default_rng(seed)
+    cell = 4.0 * np.eye(3) + generator.uniform(-1.2, 1.2, (3, 3))
+    positions = generator.uniform(-8, 8, (n_atoms, 3))
+    atoms = Atoms('H' * n_atoms, positions=positions, cell=cell, pbc=True)
+    first, second, vectors = close_pairs(positions, cell, cutoff)
+    lengths = np.sort(np.linalg.norm(vectors, axis=1))
+    expected = np.sort(neighbor_list('d', atoms, cutoff))[::2]
+    assert len(lengths) == len(expected)
+    assert np.allclose(lengths, expected)
+    # Each vector leads from the first atom to an image of the second.
+    shift = (vectors - (positions[second] - positions[first])) @ np.linalg.inv(cell)
+    assert np.allclose(shift, np.rint(shift), atol=1e-6)
+
+
+def test_distance_of_lonely_atoms():
+    assert minimum_distance(Atoms('H', cell=10 * np.eye(3), pbc=True)) == pytest.approx(10.0)
+    assert minimum_distance(Atoms('H', cell=99 * np.eye(3), pbc=True)) == float('inf')
