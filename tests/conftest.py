@@ -51,6 +51,17 @@ def vasp_program() -> str:
     return require_program('softclay-vasp')
 
 
+@pytest.fixture(scope='session')
+def aiida_profile(aiida_profile):
+    """The throw-away profile; without a broker its runner asks for ended children, by default once a minute."""
+    from aiida.manage import get_manager
+    from aiida.manage.configuration import get_config
+
+    get_config().set_option('runner.poll.interval', 1, scope=aiida_profile.name)
+    get_manager().reset_runner()
+    return aiida_profile
+
+
 @pytest.fixture
 def localhost(aiida_profile, tmp_path):
     """The local computer, polled often, in a profile that exists for the tests only."""
