@@ -229,7 +229,7 @@ def wait_for(node: Any) -> None:
 
     console = Console()
     try:
-        follow_process(node, console, interval=2.0)
+        follow_process(node, console)
     except KeyboardInterrupt:
         echo.echo_warning(f'it goes on without this terminal: `softclay status {node.pk} --follow` comes back to it')
         raise click.exceptions.Exit(130) from None
