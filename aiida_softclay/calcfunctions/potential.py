@@ -18,8 +18,10 @@ DEFINITIONS = {
 }
 
 
-def copy_potential(potential: PotentialData, test_rmse: dict[str, float]) -> PotentialData:
-    """Return the same model with its test errors; the file is stored once."""
+def copy_potential(
+    potential: PotentialData, test_rmse: dict[str, float], labels: dict[str, Any] | None = None
+) -> PotentialData:
+    """Return the same model with its test errors and the engine whose labels it was fitted to; one file is stored."""
     with potential.open_model() as path:
         return PotentialData(
             path,
@@ -31,6 +33,7 @@ def copy_potential(potential: PotentialData, test_rmse: dict[str, float]) -> Pot
             compressed=potential.compressed,
             seed=potential.seed,
             test_rmse=test_rmse,
+            labels=labels,
         )
 
 
@@ -114,4 +117,4 @@ def assess_potential(
         gate=gate.get_dict(),
         gate_passed=passes_gate(found, gate.get_dict()),
     )
-    return {'potential': copy_potential(potential, test_rmse), 'results': Dict(results)}
+    return {'potential': copy_potential(potential, test_rmse, training_frames.engine), 'results': Dict(results)}

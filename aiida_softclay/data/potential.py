@@ -54,6 +54,8 @@ class PotentialData(SinglefileData):
         Errors on the test set: name (with unit) → number.
     seed : int, optional
         Seed of the training.
+    labels : dict, optional
+        Engine record of the frames it was fitted to (program, version, model or functional).
     """
 
     _CLS_NODE_CACHING = PotentialCaching
@@ -69,6 +71,7 @@ class PotentialData(SinglefileData):
         compressed: bool | None = None,
         test_rmse: dict[str, float] | None = None,
         seed: int | None = None,
+        labels: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -93,6 +96,7 @@ class PotentialData(SinglefileData):
                 'rcut': self._checked_rcut(rcut, facts),
                 'compressed': bool(facts.compressed if compressed is None else compressed),
                 'seed': seed,
+                'labels': dict(labels) if labels else None,
             }
         )
         self.test_rmse = test_rmse
@@ -210,6 +214,11 @@ class PotentialData(SinglefileData):
     def seed(self) -> int | None:
         """Seed of the training."""
         return self.base.attributes.get('seed')
+
+    @property
+    def labels(self) -> dict[str, Any] | None:
+        """Program, version, model or functional whose energies and forces it was fitted to."""
+        return self.base.attributes.get('labels', None)
 
     @property
     def test_rmse(self) -> dict[str, float] | None:

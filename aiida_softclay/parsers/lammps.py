@@ -78,7 +78,12 @@ class LammpsMdParser(Parser):
     def _potential_record(self) -> dict[str, Any]:
         if 'potential' in self.node.inputs:
             potential = self.node.inputs.potential
-            return {'potential': f'DeePMD {potential.filename}', 'potential_uuid': potential.uuid}
+            text = f'DeePMD {potential.filename}'
+            if potential.labels:
+                what = potential.labels.get('model') or potential.labels.get('functional') or 'unknown labels'
+                dispersion = potential.labels.get('dispersion')
+                text += f' fitted to {what}' + (f' + {dispersion}' if dispersion else '')
+            return {'potential': text, 'potential_uuid': potential.uuid}
         return {'potential': 'classical', 'potential_uuid': self.node.inputs.classical.pair_lines.uuid}
 
     def _stage_outputs(

@@ -113,8 +113,9 @@ def _describe(node: orm.Data, kind: str, maker: orm.ProcessNode | None = None) -
         return f'{attributes.get("n_frames", "?")} labelled frames of {formulas}'
     if kind == 'potential':
         rmse = attributes.get('test_rmse', None)
+        errors = ', '.join(f'{name} {value:.3g}' for name, value in rmse.items()) if rmse else ''
         return f'{"-".join(attributes.get("type_map", []))}, md5 {str(attributes.get("md5", ""))[:8]}' + (
-            f', test RMSE {rmse}' if rmse else ''
+            f', test RMSE {errors}' if errors else ''
         )
     if kind == 'trajectory':
         return (
