@@ -180,7 +180,7 @@ def pack_particle(
         pitch = extent + float(gap)
         cell = 2 * pitch * np.eye(3)
         placed = (turned + (sites * pitch)[:, None]).reshape(-1, 3)
-        packing = push_apart(every, placed, cell, table, sweeps=SWEEPS)
+        packing = push_apart(every, placed, cell, table, groups=groups, sweeps=SWEEPS)
         if packing.violations == 0 and packing.largest_displacement <= LARGEST_PUSH:
             break
     atoms = Atoms(numbers=every, positions=packing.positions, cell=cell, pbc=True, tags=groups)

@@ -26,6 +26,7 @@ from aiida_softclay.structures.composition import Mixture
 from aiida_softclay.workflows.md import MdWorkChain
 from aiida_softclay.workflows.protocol import ProtocolMixin
 
+ASSEMBLY_PARAMETERS = ('n_atoms', 'seed', 'contact_scale')
 STAGES = ('relax_1', 'melt', 'relax_2', 'equilibrate')
 
 
@@ -263,12 +264,7 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
                 self._warn(slab['report'])
             assembly = build_particle_assembly(
                 interface,
-                orm.Dict(
-                    {
-                        'mixture': self.ctx.mixture,
-                        **{key: parameters[key] for key in ('n_atoms', 'seed', 'contact_scale')},
-                    }
-                ),
+                orm.Dict({'mixture': self.ctx.mixture, **{key: parameters[key] for key in ASSEMBLY_PARAMETERS}}),
                 metadata={'call_link_label': 'build_particle_assembly'},
             )
         except ValueError as error:

@@ -117,6 +117,25 @@ def test_particles_of_disordered_slabs_are_exact(units, seed):
     assert np.ptp(particle.atoms.get_positions(), axis=0).max() < particle.edge + 3.0
 
 
+@pytest.mark.parametrize('seed', range(4))
+def test_hot_slabs_pack_as_closely_as_cold_ones(seed):
+    """Contacts inside a particle are its own affair: a hot slab must not blow the gaps between particles up."""
+    cold = assemble_particles(slab_of('2LiCl-GaF3'), CLAY, 1280, seed=seed)
+    hot = assemble_particles(disordered(seed), CLAY, 1280, seed=seed)
+    assert composition_units(hot.atoms, CLAY) == 160
+    assert density(hot.atoms) > 0.85 * density(cold.atoms)
+    assert hot.report['largest_displacement_A'] <= 0.6
+    assert minimum_distance(hot.atoms) > 0.95 * minimum_distance(disordered(seed))
+
+
+def test_polycrystal_of_one_salt():
+    """yang2024 also assembles particles of crystalline MgCl2; nothing in the route needs two salts."""
+    mixture = Mixture.parse('MgCl2')
+    assembly = assemble_particles(crystal('MgCl2'), mixture, 1200, seed=0)
+    assert composition_units(assembly.atoms, mixture) == 400
+    assert check_structure(assembly.atoms, mixture, density_range=(0.5, 1.0)) == []
+
+
 def test_large_particle_is_a_piece_of_the_periodic_slab():
     slab = slab_of('2LiCl-GaF3')
     particle = cut_particle(slab, CLAY, 60, seed=3)
