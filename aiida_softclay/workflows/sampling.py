@@ -123,7 +123,13 @@ def _seeded(entry: SampledStructure, seed: int) -> SampledStructure:
 
 
 def build_structure(entry: Mapping[str, Any]) -> orm.StructureData:
-    """Return the structure of an entry, made by a calcfunction so that its facts are on record."""
+    """Return the structure of an entry, made by a calcfunction so that its facts are on record.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be built; the message says what to change.
+    """
     from aiida_softclay.calcfunctions.structures import build_crystal, build_random_mixture, build_slab
 
     builder = {'crystal': build_crystal, 'slab': build_slab, 'melt': build_random_mixture}[entry['kind']]
@@ -133,6 +139,7 @@ def build_structure(entry: Mapping[str, Any]) -> orm.StructureData:
 
 def sampling_builder(
     entry: Mapping[str, Any],
+    structure: orm.StructureData,
     *,
     code: orm.AbstractCode,
     potential_family: str,
@@ -145,6 +152,8 @@ def sampling_builder(
     ----------
     entry : mapping
         A :class:`SampledStructure` as plain values.
+    structure : aiida.orm.StructureData
+        Where it starts, from :func:`build_structure`.
     code : aiida.orm.AbstractCode
         VASP or its stand-in.
     potential_family, potential_mapping
@@ -156,7 +165,7 @@ def sampling_builder(
 
     builder = AimdWorkChain.get_builder_from_protocol(
         code=code,
-        structure=build_structure(entry),
+        structure=structure,
         potential_family=potential_family,
         potential_mapping=potential_mapping,
         protocol=entry['protocol'],

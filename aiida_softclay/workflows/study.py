@@ -19,7 +19,7 @@ from aiida_softclay.workflows.conductivity import ConductivityWorkChain
 from aiida_softclay.workflows.constant_strain import ConstantStrainWorkChain
 from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain
 from aiida_softclay.workflows.protocol import ProtocolMixin
-from aiida_softclay.workflows.sampling import sampling_plan, validate_sampling
+from aiida_softclay.workflows.sampling import build_structure, sampling_builder, sampling_plan, validate_sampling
 from aiida_softclay.workflows.stress_pulse import StressPulseWorkChain
 
 PotentialData = DataFactory('softclay.potential')
@@ -126,6 +126,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         spec.output_namespace('stages', valid_type=orm.Dict, dynamic=True, help='Results of each stage.')
         spec.output_namespace('curves', valid_type=orm.ArrayData, dynamic=True, help='Curves of the experiments.')
 
+        spec.exit_code(210, 'ERROR_STRUCTURE', message='the structure `{label}` cannot be built: {message}')
         spec.exit_code(401, 'ERROR_SAMPLING_FAILED', message='the sampling of {branches} failed')
         spec.exit_code(402, 'ERROR_FIT_FAILED', message='the fit of the potential failed: {message}')
         spec.exit_code(403, 'ERROR_AMORPHOUS_FAILED', message='the amorphous model failed: {message}')
@@ -216,18 +217,24 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         )
 
     def queue_sampling(self):
-        """Lay out the structures to sample."""
+        """Build the structures to sample."""
         plan = sampling_plan(
             self.ctx.parameters.sampling, Mixture.parse(self.ctx.mixture_text), self.ctx.parameters.seed
         )
         self.ctx.sampling = {entry.label: entry.as_dict() for entry in plan}
+        self.ctx.structures = {}
+        for label, entry in self.ctx.sampling.items():
+            try:
+                self.ctx.structures[label] = build_structure(entry)
+            except ValueError as error:
+                return self.exit_codes.ERROR_STRUCTURE.format(label=label, message=str(error))
         self.queue_branches(self.ctx.sampling, self.ctx.limit)
+        return None
 
     def _sampling(self, label: str):
-        from aiida_softclay.workflows.sampling import sampling_builder
-
         return sampling_builder(
             self.ctx.sampling[label],
+            self.ctx.structures[label],
             code=self.inputs.codes.vasp,
             potential_family=self.inputs.potential_family.value,
             potential_mapping=self.inputs.potential_mapping.get_dict() if 'potential_mapping' in self.inputs else None,

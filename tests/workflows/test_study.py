@@ -131,6 +131,16 @@ def test_missing_codes_and_families_are_named(codes):
     assert 'potential_family is missing' in validate(builder).message
 
 
+def test_structure_that_cannot_be_built_is_named(codes):
+    from aiida.engine import run_get_node
+
+    structures = [{'label': 'slab', 'kind': 'slab', 'protocol': 'demo', 'n_atoms': 16, 'max_strain': 1e-6}]
+    overrides = {'sampling': {'structures': structures}}
+    _, node = run_get_node(study_builder(codes, overrides=overrides))
+    assert node.exit_status == StudyWorkChain.exit_codes.ERROR_STRUCTURE.status
+    assert '`slab` cannot be built' in node.exit_message
+
+
 def test_sampling_is_laid_out_and_checked():
     mixture = Mixture.parse('2LiCl-GaF3')
     demo = StudyWorkChain.get_protocol_inputs('demo')['sampling']
