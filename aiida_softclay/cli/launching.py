@@ -235,7 +235,7 @@ def wait_for(node: Any) -> None:
         raise click.exceptions.Exit(130) from None
     table = results_table(process=node)
     if not table.empty:
-        print_table(table, show_warnings=True)
+        print_table(table)
     if not node.is_finished_ok:
         console.print(advice(node) or '', soft_wrap=True)
         echo.echo_critical(f'{node.process_label} <{node.pk}> {state_text(node)}')

@@ -46,7 +46,8 @@ def print_table(table, show_warnings: bool = False) -> None:
 
     from aiida_softclay.report.queries import format_value
 
-    console = Console()
+    # A pipe has no width; cutting names at 80 columns there would help nobody.
+    console = Console() if Console().is_terminal else Console(width=140)
     if table.empty:
         console.print('No numbers yet. `softclay launch study 2LiCl-GaF3` makes some.')
         return
@@ -56,7 +57,8 @@ def print_table(table, show_warnings: bool = False) -> None:
     if with_process:
         columns.insert(0, 'process')
     for column in columns:
-        grid.add_column(column, justify='right' if column in {'value ± error', 'T (K)', 'atoms'} else 'left')
+        right = column in {'value ± error', 'T (K)', 'atoms'}
+        grid.add_column(column, justify='right' if right else 'left', no_wrap=column != 'process')
     for row in table.to_dict('records'):
         cells = [
             row['name'],
@@ -82,11 +84,15 @@ def print_table(table, show_warnings: bool = False) -> None:
     flagged = table[table['warnings'] != '']
     if flagged.empty:
         return
-    if show_warnings:
-        for row in flagged.to_dict('records'):
-            console.print(f'(!) {row["name"]}: {row["warnings"]}', soft_wrap=True)
-    else:
-        console.print(f'(!) {len(flagged)} numbers carry warnings; `--warnings` prints them.')
+    if not show_warnings:
+        console.print(f'(!) {len(flagged)} numbers carry warnings; `softclay results … --warnings` prints them.')
+        return
+    names: dict[str, list[str]] = {}
+    for row in flagged.to_dict('records'):
+        for sentence in row['warnings'].split('; '):
+            names.setdefault(sentence, []).append(row['name'])
+    for sentence, carriers in names.items():
+        console.print(f'(!) {", ".join(carriers)}: {sentence}', soft_wrap=True)
 
 
 def _number(value) -> float | None:

@@ -67,12 +67,17 @@ def print_trace(rows: list[dict], everything: bool = False) -> None:
         grid.add_row(
             first['kind'],
             _some([row['pk'] for row in members]),
-            '; '.join(holds[:3]) + ('; …' if len(holds) > 3 else ''),
+            '; '.join(_short(text) for text in holds[:3]) + ('; …' if len(holds) > 3 else ''),
             first['made_by'] + (f' <{_some(makers)}>' if makers else ''),
             first['engine'],
             _some(sources),
         )
     console.print(grid)
+
+
+def _short(text: str, length: int = 90) -> str:
+    """Return the beginning of a text; ``--format json`` has all of it."""
+    return text if len(text) <= length else text[: length - 1] + '…'
 
 
 def _some(values: list, count: int = 4) -> str:

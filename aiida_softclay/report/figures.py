@@ -121,8 +121,9 @@ def plot_curves(process: orm.ProcessNode, path: Path) -> list[str]:
     results = process.outputs.results if 'results' in process.outputs else None
     context = results.get_dict().get('context', {}) if results is not None else {}
     stated = [str(context[key]) for key in ('mixture', 'protocol', 'engine') if context.get(key)]
-    if context.get('n_atoms'):
-        stated.append(f'{context["n_atoms"]} atoms')
+    atoms = context.get('model_atoms') or context.get('n_atoms')
+    if atoms:
+        stated.append(f'{atoms} atoms')
     figure.suptitle(', '.join(stated), fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=160)

@@ -89,10 +89,12 @@ def _engine(node: orm.Data, maker: orm.ProcessNode | None) -> str:
 
 def _source(maker: orm.ProcessNode | None) -> str:
     """Return where the facts of a crystal were taken from, as its builder reported."""
-    if maker is None:
+    if maker is None or not str(maker.process_label).startswith('build_'):
         return ''
-    report = maker.base.links.get_outgoing(link_label_filter='report').all_nodes()
-    return str(report[0].base.attributes.get('source', '')) if report else ''
+    made = maker.base.links.get_outgoing().all_nodes()
+    sources = [str(node.base.attributes.get('source', '')) for node in made if isinstance(node, orm.Dict)]
+    described = [node.description for node in made if isinstance(node, orm.StructureData)]
+    return next((text for text in [*sources, *described] if text), '')
 
 
 def _describe(node: orm.Data, kind: str, maker: orm.ProcessNode | None = None) -> str:
@@ -106,7 +108,7 @@ def _describe(node: orm.Data, kind: str, maker: orm.ProcessNode | None = None) -
         )
     if kind == 'structure':
         built = f'{node.get_formula(mode="hill_compact")}, {len(node.sites)} atoms'
-        source = _source(maker) or (node.description if maker is not None else '')
+        source = _source(maker)
         return built + (f', from: {source}' if source else '')
     if kind == 'frames':
         formulas = ', '.join(attributes.get('formulas', [])[:4])

@@ -311,7 +311,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
 
     def analyse_structure(self):
         """Compare the neighbours of the ions before and after the melt."""
-        context = {**self.context(), 'stage': 'melt'}
+        context = {**self.context(), 'stage': 'melt', 'n_atoms': len(self.ctx.structure.sites)}
         _, node = analyse_anion_exchange.run_get_node(
             self.ctx.amorphous.outputs.trajectories.melt,
             orm.Dict(exchange_parameters(self.ctx.mixture_text, context=context)),
@@ -331,7 +331,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             'mixture': self.ctx.mixture_text,
             'protocol': self.ctx.parameters.get('protocol', 'own parameters'),
             'engine': stated.get('engine', ''),
-            'n_atoms': len(self.ctx.structure.sites),
+            'model_atoms': len(self.ctx.structure.sites),
         }
 
     def queue_experiments(self):
