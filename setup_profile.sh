@@ -158,6 +158,8 @@ install_package() {
     done
 }
 
+# The first start makes AiiDA's configuration folder, which it announces with a warning that says nothing to do.
+export PYTHONWARNINGS="${PYTHONWARNINGS:-ignore:Creating AiiDA configuration folder:UserWarning}"
 softclay_setup() { (cd -- "$root" && "$python" -m aiida_softclay.setup "$@"); }
 
 enter_environment
