@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,10 +188,6 @@ def start_daemon(name: str, say: Say) -> None:
     from aiida.common.exceptions import ConfigurationError
     from aiida.engine.daemon.client import DaemonException, get_daemon_client
 
-    # AiiDA looks for `verdi` on the PATH, where it is not unless the user has activated the environment.
-    beside = str(Path(sys.executable).parent)
-    if beside not in os.environ.get('PATH', '').split(os.pathsep):
-        os.environ['PATH'] = os.pathsep.join([beside, os.environ.get('PATH', '')])
     client = get_daemon_client(name)
     if client.is_daemon_running:
         say(f'the daemon of `{name}` runs')
