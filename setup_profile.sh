@@ -160,12 +160,12 @@ install_package() {
 
 # The first start makes AiiDA's configuration folder, which it announces with a warning that says nothing to do.
 export PYTHONWARNINGS="${PYTHONWARNINGS:-ignore:Creating AiiDA configuration folder:UserWarning}"
-# AiiDA looks for `verdi` on the PATH, where it is not unless the user has activated the environment.
-PATH="$(dirname -- "$python"):$PATH"
-export PATH
 softclay_setup() { (cd -- "$root" && "$python" -m aiida_softclay.setup "$@"); }
 
 enter_environment
+# AiiDA looks for `verdi` on the PATH, where it is not unless the user has activated the environment.
+PATH="$(dirname -- "$python"):$PATH"
+export PATH
 
 if [[ $command == remove ]]; then
     answer=()
