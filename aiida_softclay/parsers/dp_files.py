@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,42 @@ class ErrorSum:
 
 
 @dataclass(frozen=True)
+class TestedSystem:
+    """One system that ``dp test`` went through: its name, and its numbers of frames and atoms."""
+
+    __test__ = False
+
+    name: str
+    n_frames: int
+    n_atoms: int
+
+
+def read_tested_systems(log: str) -> list[TestedSystem]:
+    """Return the systems in the order in which ``dp test`` went through them, from what it printed.
+
+    The atoms are counted from the formula in the name that the exporter gives a system (``0001_Ga12F36``).
+
+    Raises
+    ------
+    UnreadableError
+        If the log names no system, or one without its number of frames or without a formula.
+    """
+    systems = []
+    parts = re.split(r'# testing system\s*:\s*', log)[1:]
+    for part in parts:
+        name = Path(part.split(maxsplit=1)[0]).name
+        frames = re.search(r'# number of test data\s*:\s*(\d+)', part)
+        formula = re.match(r'\d+_((?:[A-Z][a-z]?\d*)+)', name)
+        if frames is None or formula is None:
+            raise UnreadableError(f'the log of dp test is cut at system {name}')
+        atoms = sum(int(count or 1) for _, count in re.findall(r'([A-Z][a-z]?)(\d*)', formula[1]))
+        systems.append(TestedSystem(name, int(frames[1]), atoms))
+    if not systems:
+        raise UnreadableError('the log of dp test names no system')
+    return systems
+
+
+@dataclass(frozen=True)
 class DetailChunk:
     """Some rows of a detail file of ``dp test``: reference and prediction, each of shape (n_rows, n_columns / 2)."""
 
@@ -256,18 +293,19 @@ class DetailChunk:
     prediction: np.ndarray
 
 
-def iter_detail(path: Path, rows: int = 50_000) -> Iterator[DetailChunk]:
-    """Yield a detail file (``detail.e.out``, ``.f.out``, ``.v.out``) in chunks, none longer than ``rows``.
+def iter_detail(path: Path, layout: Sequence[tuple[str, int]], rows: int = 50_000) -> Iterator[DetailChunk]:
+    """Yield a detail file (``detail.e.out``, ``.f.out``, ``.v.out``) in chunks of one system, of ``rows`` at most.
+
+    ``dp test`` appends the rows of all systems and writes a header for the first one only, so what belongs to which
+    system follows from ``layout``: name and number of rows of each system, in order.
 
     Raises
     ------
     UnreadableError
-        If the file has rows before a header or rows that are not numbers.
+        If the file has rows that are not numbers, or more or fewer rows than the layout.
     """
-    system: str | None = None
-    held: list[str] = []
 
-    def chunk() -> DetailChunk:
+    def chunk(system: str, held: list[str]) -> DetailChunk:
         try:
             table = np.array([[float(word) for word in line.split()] for line in held])
         except ValueError as error:
@@ -275,24 +313,20 @@ def iter_detail(path: Path, rows: int = 50_000) -> Iterator[DetailChunk]:
         if table.ndim != 2 or table.shape[1] % 2:
             raise UnreadableError(f'{path.name} has {table.shape[-1]} columns')
         half = table.shape[1] // 2
-        return DetailChunk(str(system), table[:, :half], table[:, half:])
+        return DetailChunk(system, table[:, :half], table[:, half:])
 
     with path.open(encoding='utf-8') as handle:
-        for line in handle:
-            if line.startswith('#'):
-                if held:
-                    yield chunk()
-                    held = []
-                system = Path(re.split(r'[\s:]', line[1:].strip(), maxsplit=1)[0]).name
-                continue
-            if system is None:
-                raise UnreadableError(f'{path.name} has no header')
-            held.append(line)
-            if len(held) >= rows:
-                yield chunk()
-                held = []
-    if held:
-        yield chunk()
+        lines = (line for line in handle if not line.startswith('#'))
+        for system, count in layout:
+            left = count
+            while left:
+                held = list(itertools.islice(lines, min(rows, left)))
+                if not held:
+                    raise UnreadableError(f'{path.name} is cut: {left} of {count} rows of {system} are missing')
+                left -= len(held)
+                yield chunk(system, held)
+        if next(lines, None) is not None:
+            raise UnreadableError(f'{path.name} has more rows than the {len(layout)} systems of the log')
 
 
 def read_model_deviation(lines: Iterable[str]) -> dict[str, float | int]:

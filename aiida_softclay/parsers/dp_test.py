@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from aiida import orm
 from aiida.engine import ExitCode
 
 from .dp_base import DpParser
-from .dp_files import ErrorSum, UnreadableError, iter_detail
+from .dp_files import ErrorSum, TestedSystem, UnreadableError, iter_detail, read_tested_systems
 
 UNITS = {'energy': 'meV/atom', 'force': 'meV/Å', 'virial': 'meV/atom'}
 #: The exporter marks systems without virials by this ending of their name; dp fills their reference with zeros.
@@ -26,6 +27,8 @@ class TestDetails:
         Where ``detail.{e,f,v}.out`` are.
     max_forces : int
         Keep at most about so many atoms for the parity plot, at an even stride.
+    tested : sequence of TestedSystem
+        What was tested, in order.
 
     Raises
     ------
@@ -35,20 +38,23 @@ class TestDetails:
 
     __test__ = False
 
-    def __init__(self, folder: Path, max_forces: int) -> None:
+    def __init__(self, folder: Path, max_forces: int, tested: Sequence[TestedSystem]) -> None:
         self.folder = folder
+        self.tested = list(tested)
         self.overall = {name: ErrorSum() for name in UNITS}
-        self.systems: dict[str, dict[str, ErrorSum]] = {}
-        self.n_atoms: dict[str, int] = {}
+        self.systems = {system.name: {name: ErrorSum() for name in UNITS} for system in tested}
+        self.n_atoms = {system.name: system.n_atoms for system in tested}
         self.energy: list[np.ndarray] = []
         self.energy_systems: list[np.ndarray] = []
         self.force: list[np.ndarray] = []
         self.virial: list[np.ndarray] = []
-        energies = self._read_energies()
+        self._read_energies()
         self._read_forces(max_forces)
-        self._add_energies(energies)
         if self._path('v', required=False) is not None:
             self._read_virials()
+
+    def _by_frame(self) -> list[tuple[str, int]]:
+        return [(system.name, system.n_frames) for system in self.tested]
 
     def _path(self, kind: str, required: bool = True) -> Path | None:
         path = self.folder / f'detail.{kind}.out'
@@ -58,35 +64,23 @@ class TestDetails:
             raise UnreadableError(f'{path.name} is missing or empty')
         return None
 
-    def _read_energies(self) -> dict[str, list[np.ndarray]]:
-        energies: dict[str, list[np.ndarray]] = {}
-        for chunk in iter_detail(self._path('e')):
+    def _read_energies(self) -> None:
+        order = list(self.n_atoms)
+        for chunk in iter_detail(self._path('e'), self._by_frame()):
             if chunk.reference.shape[1] != 1:
                 raise UnreadableError('detail.e.out does not have two columns')
-            self.systems.setdefault(chunk.system, {name: ErrorSum() for name in UNITS})
-            energies.setdefault(chunk.system, []).append(np.hstack([chunk.reference, chunk.prediction]))
-        if not energies:
-            raise UnreadableError('detail.e.out has no rows')
-        self._n_frames = {name: sum(map(len, parts)) for name, parts in energies.items()}
-        return energies
+            per_atom = np.hstack([chunk.reference, chunk.prediction]) / self.n_atoms[chunk.system]
+            self.energy.append(per_atom)
+            self.energy_systems.append(np.full(len(per_atom), order.index(chunk.system)))
+            self._add('energy', chunk.system, 1000 * (per_atom[:, 1] - per_atom[:, 0]))
 
     def _read_forces(self, max_forces: int) -> None:
-        path = self._path('f')
-        rows: dict[str, int] = {}
-        for chunk in iter_detail(path):
-            rows[chunk.system] = rows.get(chunk.system, 0) + len(chunk.reference)
-        for system, n_frames in self._n_frames.items():
-            n_atoms, rest = divmod(rows.get(system, 0), n_frames)
-            if rest or not n_atoms:
-                raise UnreadableError(f'detail.f.out is cut: {rows.get(system, 0)} atoms in {n_frames} frames')
-            self.n_atoms[system] = n_atoms
-        stride = max(1, -(-sum(rows.values()) // max_forces))
+        layout = [(system.name, system.n_frames * system.n_atoms) for system in self.tested]
+        stride = max(1, -(-sum(count for _, count in layout) // max_forces))
         seen = 0
         left: dict[str, np.ndarray] = {}
-        for chunk in iter_detail(path):
-            n_atoms = self.n_atoms.get(chunk.system)
-            if n_atoms is None:
-                raise UnreadableError(f'detail.f.out knows a system {chunk.system} that detail.e.out does not')
+        for chunk in iter_detail(self._path('f'), layout):
+            n_atoms = self.n_atoms[chunk.system]
             both = np.hstack([chunk.reference, chunk.prediction])
             self.force.append(both[(-seen) % stride :: stride])
             seen += len(both)
@@ -98,16 +92,9 @@ class TestDetails:
                 left[chunk.system] = difference[whole:]
             self._add('force', chunk.system, 1000 * difference[:whole].reshape(-1, n_atoms, 3))
 
-    def _add_energies(self, energies: dict[str, list[np.ndarray]]) -> None:
-        for index, (system, parts) in enumerate(energies.items()):
-            per_atom = np.vstack(parts) / self.n_atoms[system]
-            self.energy.append(per_atom)
-            self.energy_systems.append(np.full(len(per_atom), index))
-            self._add('energy', system, 1000 * (per_atom[:, 1] - per_atom[:, 0]))
-
     def _read_virials(self) -> None:
-        for chunk in iter_detail(self._path('v')):
-            if chunk.system.endswith(NO_VIRIAL) or chunk.system not in self.n_atoms:
+        for chunk in iter_detail(self._path('v'), self._by_frame()):
+            if chunk.system.endswith(NO_VIRIAL):
                 continue
             n_atoms = self.n_atoms[chunk.system]
             self.virial.append(np.hstack([chunk.reference, chunk.prediction]) / n_atoms)
@@ -129,7 +116,7 @@ class TestDetails:
                 }
                 for system, sums in self.systems.items()
             },
-            'n_frames': sum(self._n_frames.values()),
+            'n_frames': sum(system.n_frames for system in self.tested),
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -161,7 +148,8 @@ class DpTestParser(DpParser):
         if folder is None or not (Path(folder) / 'detail.e.out').is_file():
             return self.stopped(log)
         try:
-            details = TestDetails(Path(folder), self.node.inputs.max_forces.value)
+            tested = read_tested_systems(log)
+            details = TestDetails(Path(folder), self.node.inputs.max_forces.value, tested)
         except UnreadableError as error:
             return self.resource_failure(log) or self.exit_codes.ERROR_NO_DETAILS.format(reason=str(error))
         arrays = details.arrays()

@@ -9,6 +9,7 @@ import pytest
 
 from aiida_softclay.parsers.dp_files import (
     ErrorSum,
+    TestedSystem,
     UnreadableError,
     checkpoint_step,
     failure_kind,
@@ -18,6 +19,7 @@ from aiida_softclay.parsers.dp_files import (
     read_learning_curve,
     read_log,
     read_model_deviation,
+    read_tested_systems,
 )
 
 FIXTURES = Path(__file__).parent / 'fixtures'
@@ -147,20 +149,38 @@ def test_error_sums_are_the_textbook_numbers():
 
 def test_detail_files_come_in_chunks_of_one_system(tmp_path):
     path = tmp_path / 'detail.e.out'
-    path.write_text('# data/test/a: data_e pred_e\n1 2\n3 4\n5 6\n# data/test/b (x): data_e pred_e\n7 8\n')
-    chunks = list(iter_detail(path, rows=2))
+    path.write_text('# data/test/a: data_e pred_e\n1 2\n3 4\n5 6\n7 8\n')
+    chunks = list(iter_detail(path, [('a', 3), ('b', 1)], rows=2))
     assert [(chunk.system, chunk.reference.ravel().tolist()) for chunk in chunks] == [
         ('a', [1, 3]), ('a', [5]), ('b', [7]),
     ]  # fmt: skip
     assert chunks[-1].prediction.tolist() == [[8.0]]
+    for layout in ([('a', 3)], [('a', 3), ('b', 2)]):
+        with pytest.raises(UnreadableError, match=r'more rows|is cut'):
+            list(iter_detail(path, layout))
 
 
-@pytest.mark.parametrize('text', ['1 2\n', '# a: x y\n1 2\n3\n', '# a: x y\n1 b\n', '# a: x y z\n1 2 3\n'])
+@pytest.mark.parametrize('text', ['', '# a: x y\n1 2\n3\n', '# a: x y\n1 b\n1 2\n', '# a: x y z\n1 2 3\n1 2 3\n'])
 def test_broken_detail_files_are_unreadable(tmp_path, text):
     path = tmp_path / 'detail.e.out'
     path.write_text(text)
     with pytest.raises(UnreadableError):
-        list(iter_detail(path))
+        list(iter_detail(path, [('a', 2)]))
+
+
+def test_tested_systems_are_read_from_the_log_in_their_order():
+    line = '[2026-11-21 01:59:54,460] DEEPMD INFO    # {}\n'
+    log = ''.join(
+        line.format(text)
+        for text in (
+            'testing system : data/test/0001_Ga12F36', 'number of test data : 35 ',
+            'testing system : data/test/0000_LiCl_no_virial', 'number of test data : 4 ',
+        )
+    )  # fmt: skip
+    assert read_tested_systems(log) == [TestedSystem('0001_Ga12F36', 35, 48), TestedSystem('0000_LiCl_no_virial', 4, 2)]
+    for broken in ('', log.replace('number of test data : 4', '')):
+        with pytest.raises(UnreadableError):
+            read_tested_systems(broken)
 
 
 def test_model_deviation_of_two_models_is_half_their_difference():

@@ -221,6 +221,7 @@ def test_predictions_that_are_not_finite_are_an_error(test):
 
 
 def test_systems_are_told_apart_and_those_without_virial_do_not_count(tmp_path):
+    from aiida_softclay.parsers.dp_files import TestedSystem
     from aiida_softclay.parsers.dp_test import TestDetails
 
     rng = np.random.default_rng(2)
@@ -230,14 +231,16 @@ def test_systems_are_told_apart_and_those_without_virial_do_not_count(tmp_path):
     for system, (n_frames, n_atoms) in sizes.items():
         for kind, count, width in (('e', n_frames, 1), ('f', n_frames * n_atoms, 3), ('v', n_frames, 9)):
             table = rng.normal(size=(count, 2 * width))
-            rows[kind] += [f'# data/test/{system}: columns', *(' '.join(map(repr, row.tolist())) for row in table)]
+            # As dp does: a header for the first system only, then the rows of all.
+            rows[kind] += [] if rows[kind] else [f'# data/test/{system}: columns']
+            rows[kind] += [' '.join(map(repr, row.tolist())) for row in table]
             if kind == 'e':
                 expected.append((table[:, 1] - table[:, 0]) / n_atoms)
             if kind == 'v' and not system.endswith('no_virial'):
                 virial = (table[:, 9:] - table[:, :9]) / n_atoms
     for kind, lines in rows.items():
         (tmp_path / f'detail.{kind}.out').write_text('\n'.join(lines) + '\n')
-    errors = TestDetails(tmp_path, 1000).errors()
+    errors = TestDetails(tmp_path, 1000, [TestedSystem(name, *size) for name, size in sizes.items()]).errors()
     everything = np.concatenate(expected)
     assert errors['overall']['energy']['rmse'] == pytest.approx(1000 * np.sqrt((everything**2).mean()))
     assert errors['overall']['virial']['rmse'] == pytest.approx(1000 * np.sqrt((virial**2).mean()))

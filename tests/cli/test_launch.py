@@ -1,0 +1,163 @@
+"""``softclay launch``: plans that cost nothing, and sentences for what cannot be launched."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from aiida import orm
+from click.testing import CliRunner
+
+from aiida_softclay.calculations.potcars import upload_placeholder_family
+from aiida_softclay.cli.launch import launch
+from aiida_softclay.cli.launching import bytes_text
+
+
+def run(*arguments):
+    return CliRunner().invoke(launch, [str(argument) for argument in arguments], terminal_width=200)
+
+
+def nodes() -> int:
+    return orm.QueryBuilder().append(orm.ProcessNode).count()
+
+
+def make_code(computer, label, plugin):
+    """Return a code that is never run: a dry run needs it on record only."""
+    return orm.InstalledCode(
+        label=label, computer=computer, filepath_executable=f'/opt/{label}', default_calc_job_plugin=plugin
+    ).store()
+
+
+@pytest.fixture
+def profile(aiida_profile_clean, localhost):
+    upload_placeholder_family('placeholders', ['Li', 'Ga', 'F', 'Cl', 'Mg'])
+    for label, plugin in (('vasp', 'softclay.vasp_md'), ('dp', 'softclay.dp.train'), ('lmp', 'softclay.lammps')):
+        make_code(localhost, label, plugin)
+    return localhost
+
+
+@pytest.fixture
+def salt():
+    from aiida_softclay.structures.crystals import crystal
+
+    return orm.StructureData(ase=crystal('LiCl')).store()
+
+
+@pytest.fixture
+def potential():
+    from pathlib import Path
+
+    from aiida_softclay.data.potential import PotentialData
+
+    path = Path(__file__).parents[1] / 'workflows' / 'fixtures' / 'md_lithium_chloride.pb'
+    return PotentialData(path).store()
+
+
+@pytest.mark.parametrize('mixture', ['2LiCl-GaF3', 'MgCl2-GaF3'])
+def test_dry_run_of_a_study_prints_its_plan_and_submits_nothing(profile, mixture):
+    outcome = run('study', mixture, '--dry-run')
+    assert outcome.exit_code == 0, outcome.output
+    for stage in ('aimd:slab', 'aimd:melt', 'fit_potential', 'amorphous', 'stress_pulse', 'conductivity', 'core-hours'):
+        assert stage in outcome.output
+    assert nodes() == 0
+
+
+def test_paper_scale_costs_more(profile):
+    def last_number(protocol):
+        outcome = run('study', '2LiCl-GaF3', '--dry-run', '--protocol', protocol)
+        assert outcome.exit_code == 0, outcome.output
+        total = next(line for line in outcome.output.splitlines() if line.startswith('all'))
+        return float(total.split()[-1])
+
+    assert last_number('paper') > 100 * last_number('demo')
+
+
+def test_dry_runs_of_the_stages(profile, salt, potential, tmp_path):
+    plan = tmp_path / 'plan.yaml'
+    plan.write_text(
+        yaml.safe_dump({'stages': [{'name': 'hot', 'kind': 'nvt', 'duration_ps': 1.0, 'temperature_K': 500.0}]})
+    )
+    for arguments in (
+        ('aimd', 'LiCl'),
+        ('md', salt.pk, plan, '--potential', potential.pk),
+        ('stress-pulse', salt.pk, '--potential', potential.pk),
+        ('constant-strain', salt.pk, '--potential', potential.pk),
+        ('conductivity', salt.pk, '--potential', potential.pk),
+    ):
+        outcome = run(*arguments, '--dry-run')
+        assert outcome.exit_code == 0, outcome.output
+        assert 'core-hours' in outcome.output
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (('study', '2LiCl-GaF9'), 'GaF9'),
+        (('study', 'LiCl-GaF2'), 'not neutral'),
+        (('study', '2LiCl-GaF3', '--protocol', 'huge'), 'unknown protocol `huge`: choose from demo, balanced, paper'),
+        (('study', '2LiCl-GaF3', '--family', 'nobody'), 'no POTCAR family nobody'),
+        (('study', '2LiCl-GaF3', '--lmp', 'nothing@nowhere'), 'nothing@nowhere'),
+        (('aimd', 'unobtainium'), 'neither a file nor the pk of a structure'),
+        (('amorphous', '2LiCl-GaF3'), 'name a fitted potential with --potential'),
+    ],
+)
+def test_wrong_requests_get_a_sentence(profile, arguments, sentence):
+    outcome = run(*arguments, '--dry-run')
+    assert outcome.exit_code != 0
+    assert sentence in outcome.output
+    assert 'Traceback' not in outcome.output
+    assert nodes() == 0
+
+
+@pytest.mark.parametrize(
+    ('text', 'sentence'),
+    [
+        ('amorphous: {temperature: 1}', 'unknown override `amorphous.temperature`'),
+        ('amorphous: {overrides: {melt: {temperature_K: -5}}}', 'not a temperature'),
+        ('[1, 2]', 'must hold a mapping'),
+        ('a: [', 'is not YAML'),
+    ],
+)
+def test_wrong_overrides_get_a_sentence(profile, tmp_path, text, sentence):
+    path = tmp_path / 'overrides.yaml'
+    path.write_text(text)
+    outcome = run('study', '2LiCl-GaF3', '--dry-run', '--overrides', path)
+    assert outcome.exit_code != 0
+    assert sentence in outcome.output
+    assert 'Traceback' not in outcome.output
+
+
+def test_potential_that_does_not_know_an_element_is_refused(profile, potential):
+    outcome = run('study', '2LiCl-GaF3', '--potential', potential.pk, '--dry-run')
+    assert outcome.exit_code != 0
+    assert 'does not know F, Ga' in outcome.output
+
+
+def test_plan_in_the_wrong_unit_is_refused(profile, salt, potential, tmp_path):
+    plan = tmp_path / 'plan.yaml'
+    stage = {'name': 'hot', 'kind': 'nvt', 'duration_ps': 1.0, 'temperature_K': 500.0}
+    plan.write_text(yaml.safe_dump({'timestep_ps': 1.0, 'stages': [stage]}))
+    outcome = run('md', salt.pk, plan, '--potential', potential.pk, '--dry-run')
+    assert outcome.exit_code != 0
+    assert 'probably in fs' in outcome.output
+
+
+def test_several_codes_have_to_be_named(profile):
+    make_code(profile, 'other-lmp', 'softclay.lammps')
+    make_code(profile, 'third-lmp', 'softclay.lammps')
+    outcome = run('study', '2LiCl-GaF3', '--dry-run')
+    assert outcome.exit_code != 0
+    assert 'several codes run lmp' in outcome.output
+    assert run('study', '2LiCl-GaF3', '--dry-run', '--lmp', 'other-lmp').exit_code == 0
+
+
+def test_protocols_are_printed_with_their_sources():
+    outcome = run('protocols', 'study')
+    assert outcome.exit_code == 0
+    assert 'demo (default)' in outcome.output
+    outcome = run('protocols', 'stress_pulse', 'paper')
+    assert 'magnitude_mpa: 50.0' in outcome.output
+    assert 'gupta2023' in outcome.output
+
+
+def test_sizes_are_for_people():
+    assert [bytes_text(count) for count in (0, 12, 1530000, 2.5e12)] == ['', '12 B', '1.53 MB', '2.5 TB']
