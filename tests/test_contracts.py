@@ -125,3 +125,19 @@ def test_root_links_lead_into_the_package():
     root = PACKAGE.parent
     for name in ('workflows', 'calcfunctions'):
         assert (root / name).resolve() == PACKAGE / name
+
+
+@pytest.mark.parametrize('name', CALCULATIONS)
+def test_failed_jobs_are_not_reused(name, aiida_profile):
+    """Launching again must try again: only successes and warnings may be taken from the cache."""
+    from aiida.orm import CalcJobNode
+
+    process = CalculationFactory(name)
+    statuses = {None, 0, 120, *(code.status for code in process.exit_codes.values())}
+    for status in statuses:
+        node = CalcJobNode()
+        if status is not None:
+            node.set_exit_status(status)
+        # Warnings are reused unless a code says otherwise.
+        if not status or status < 700:
+            assert process.is_valid_cache(node) == (not status), status

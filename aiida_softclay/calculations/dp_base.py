@@ -13,6 +13,7 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJob
 from aiida.orm.nodes.data.base import to_aiida_type
 
+from aiida_softclay.calculations.caching import ReuseOnlySuccess
 from aiida_softclay.data.frames import FramesData
 from aiida_softclay.data.frames_file import export_deepmd_npy, select
 
@@ -101,7 +102,7 @@ def watchdog(seconds: float) -> str:
     )
 
 
-class DpCalculation(CalcJob):
+class DpCalculation(ReuseOnlySuccess, CalcJob):
     """Base of the calculations that run ``dp``; a subclass names its step and prepares its files."""
 
     _STEP = 'step'

@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.common import CalcInfo, CodeInfo, InputValidationError
 from aiida.plugins import CalculationFactory, DataFactory
 
+from aiida_softclay.calculations.caching import ReuseOnlySuccess
 from aiida_softclay.calculations.lammps_potential import check_elements, parse_classical
 from aiida_softclay.calculations.lammps_script import (
     DATA_FILE,
@@ -160,7 +161,7 @@ def model_filename(potential: orm.SinglefileData) -> str:
     return 'model' + PurePosixPath(potential.filename).suffix
 
 
-class LammpsMdCalculation(LammpsRawCalculation):
+class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
     """Molecular dynamics from a typed plan: script and data file are written here, and nothing else is run."""
 
     @classmethod

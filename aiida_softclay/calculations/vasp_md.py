@@ -14,6 +14,7 @@ from aiida_vasp.parsers.content_parsers.potcar import MultiPotcarIo
 
 from aiida_softclay.data.frames import FramesData
 
+from .caching import ReuseOnlySuccess
 from .vasp_inputs import grouped_kinds, poscar_text
 
 SAMPLING_KEYS = {
@@ -116,7 +117,7 @@ def _validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
     return problem
 
 
-class VaspMdCalculation(VaspCalculation):
+class VaspMdCalculation(ReuseOnlySuccess, VaspCalculation):
     """Molecular dynamics with velocities as a node, so that the POSCAR that runs is the one that is stored.
 
     The large outputs are read and thrown away; what stays are the thinned frames, the final structure with its
