@@ -24,11 +24,12 @@ from aiida_softclay.workflows.stress_pulse import StressPulseWorkChain
 
 PotentialData = DataFactory('softclay.potential')
 
-#: The experiments on the amorphous model: independent of each other.
+#: The experiments on the amorphous model: independent of each other. The longest comes first, so that the short ones
+#: fill the time beside it.
 EXPERIMENTS = {
+    'conductivity': ConductivityWorkChain,
     'stress_pulse': StressPulseWorkChain,
     'constant_strain': ConstantStrainWorkChain,
-    'conductivity': ConductivityWorkChain,
 }
 
 
