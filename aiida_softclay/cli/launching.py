@@ -164,10 +164,11 @@ def check_builder(builder: Any) -> None:
 
 def print_plan(plan: list[Any]) -> None:
     """Print the stages of a plan with their size and rough cost."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from aiida_softclay.cli.params import wide_console
+
+    console = wide_console()
     grid = Table(box=None, header_style='bold', pad_edge=False)
     for column in ('stage', 'processes', 'atoms', 'steps', 'simulated', 'frames', 'disk', 'core-hours'):
         grid.add_column(column, justify='left' if column == 'stage' else 'right', no_wrap=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 from aiida.cmdline.params import arguments, types
 
@@ -30,3 +32,11 @@ def require_profile() -> str:
     if profile is None:
         echo.echo_critical('no profile is loaded: make one with `./setup_profile.sh`, or name yours with `-p NAME`')
     return profile.name
+
+
+def wide_console(width: int = 140) -> Any:
+    """Return a rich console as wide as the terminal; a pipe has no width, and cutting at 80 columns helps nobody."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=width)

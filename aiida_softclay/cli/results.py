@@ -41,13 +41,12 @@ def results(process, name, mixture, engine, temperature, since, everything, styl
 
 def print_table(table, show_warnings: bool = False) -> None:
     """Print a table of numbers with their units, errors and warnings."""
-    from rich.console import Console
     from rich.table import Table
 
+    from aiida_softclay.cli.params import wide_console
     from aiida_softclay.report.queries import format_value
 
-    # A pipe has no width; cutting names at 80 columns there would help nobody.
-    console = Console() if Console().is_terminal else Console(width=140)
+    console = wide_console()
     if table.empty:
         console.print('No numbers yet. `softclay launch study 2LiCl-GaF3` makes some.')
         return

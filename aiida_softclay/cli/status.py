@@ -7,7 +7,7 @@ import time
 import click
 from aiida.cmdline.utils import decorators
 
-from aiida_softclay.cli.params import PROCESS
+from aiida_softclay.cli.params import PROCESS, wide_console
 
 
 @click.command('status')
@@ -25,9 +25,7 @@ from aiida_softclay.cli.params import PROCESS
 @decorators.with_dbenv()
 def status(process, follow, interval, calcfunctions):
     """Print the stages of PROCESS (a pk, uuid or label), with steps done, rate and time left of running jobs."""
-    from rich.console import Console
-
-    console = Console()
+    console = wide_console()
     if follow:
         follow_process(process, console, interval, calcfunctions)
     else:

@@ -47,15 +47,15 @@ def trace(node, style, everything, times):
 
 def print_trace(rows: list[dict], everything: bool = False) -> None:
     """Print the steps of a trace, those of one kind and maker in one line unless ``everything`` is asked for."""
-    from rich.console import Console
     from rich.table import Table
+
+    from aiida_softclay.cli.params import wide_console
 
     groups: dict[object, list[dict]] = {}
     for row in rows:
         key = row['pk'] if everything else (row['kind'], row['made_by'], row['engine'])
         groups.setdefault(key, []).append(row)
-    # A pipe has no width; folding to 80 columns there would break lines for nobody.
-    console = Console() if Console().is_terminal else Console(width=200)
+    console = wide_console(200)
     grid = Table(box=None, header_style='bold', pad_edge=False)
     for column in ('kind', 'nodes', 'hold', 'made by', 'engine', 'from'):
         grid.add_column(column, overflow='fold')
