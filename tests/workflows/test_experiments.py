@@ -126,7 +126,7 @@ def test_protocols_make_plans(process):
     for protocol in process.get_available_protocols():
         plan = process.build_plan(process.get_protocol_inputs(protocol))
         if protocol == 'demo':
-            assert plan.total_steps <= 5000
+            assert plan.total_steps <= 7000
         assert plan.stored_bytes(10_000) < 2e9
     with pytest.raises(ProtocolError, match='unknown override'):
         process.get_protocol_inputs(overrides={'temperature': 300})
