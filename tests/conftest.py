@@ -8,6 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples on every run of the continuous integration, new ones everywhere else.
+settings.register_profile('ci', derandomize=True, deadline=None)
+if os.environ.get('CI'):
+    settings.load_profile('ci')
 
 pytest_plugins = ['aiida.tools.pytest_fixtures']
 
