@@ -21,7 +21,7 @@ class Progress:
     unit : str
         What a step is.
     rate : float or None
-        Steps per second since the job started to compute; ``None`` if unknown.
+        Steps per second since the job began to write; ``None`` if unknown.
     """
 
     done: int
@@ -87,7 +87,11 @@ def job_progress(node: orm.CalcJobNode, transport: object | None = None) -> Prog
     if entry_point not in _SOURCES or node.get_remote_workdir() is None:
         return None
     filename, pattern, unit = _SOURCES[entry_point]
-    command = f'tail -c 4096 {shlex.quote(filename)} 2>/dev/null; echo; stat -c "%Y" _aiidasubmit.sh; date +%s'
+    # A job may wait for a free slot before it computes: its clock starts with the birth of the file it writes, where the
+    # file system knows that, else with the submission.
+    quoted = shlex.quote(filename)
+    clocks = f'stat -c %W {quoted} 2>/dev/null || echo 0; stat -c %Y _aiidasubmit.sh; date +%s'
+    command = f'tail -c 4096 {quoted} 2>/dev/null; echo; {clocks}'
     workdir = node.get_remote_workdir()
 
     def read(connection) -> str:
@@ -99,11 +103,11 @@ def job_progress(node: orm.CalcJobNode, transport: object | None = None) -> Prog
     else:
         with node.computer.get_transport(user=node.user) as connection:
             stdout = read(connection)
-    body, started, now = stdout.rstrip().rsplit('\n', 2)
+    body, born, submitted, now = stdout.rstrip().rsplit('\n', 3)
     done = last_step(body + '\n', pattern)
     if done is None:
         return None
-    elapsed = int(now) - int(started)
+    elapsed = int(now) - (int(born) if born.isdigit() and int(born) > 0 else int(submitted))
     return Progress(done, _planned_steps(node, entry_point), unit, done / elapsed if elapsed > 0 else None)
 
 
