@@ -87,7 +87,7 @@ def job_progress(node: orm.CalcJobNode, transport: object | None = None) -> Prog
     if entry_point not in _SOURCES or node.get_remote_workdir() is None:
         return None
     filename, pattern, unit = _SOURCES[entry_point]
-    # A job may wait for a free slot before it computes: its clock starts with the birth of the file it writes, where the
+    # A job may wait for a free slot before it computes: its clock starts with the birth of the file it writes where the
     # file system knows that, else with the submission.
     quoted = shlex.quote(filename)
     clocks = f'stat -c %W {quoted} 2>/dev/null || echo 0; stat -c %Y _aiidasubmit.sh; date +%s'
