@@ -19,7 +19,7 @@ def program(folder, name, text='exit 0'):
     return str(path)
 
 
-def test_same_code_is_kept(localhost, tmp_path):
+def test_same_code_is_kept(aiida_profile_clean, localhost, tmp_path):
     """Asked for twice, a code is one node."""
     command = program(tmp_path, 'mylmp')
     said = []
@@ -30,7 +30,7 @@ def test_same_code_is_kept(localhost, tmp_path):
     assert 'is there' in said[1]
 
 
-def test_changed_code_is_replaced_not_edited(localhost, tmp_path):
+def test_changed_code_is_replaced_not_edited(aiida_profile_clean, localhost, tmp_path):
     """Calculations that ran keep pointing to the code that they ran with."""
     former = codes.ensure_code(DP, localhost, program(tmp_path, 'dp-old'), 1, tmp_path, print)
     latter = codes.ensure_code(DP, localhost, program(tmp_path, 'dp-new'), 1, tmp_path, print)

@@ -73,7 +73,7 @@ def test_killed_and_resumed(running):
     _, children = daemon_processes(running)
     (worker,) = [child for child in children if 'worker' in child.cmdline()]
     worker.send_signal(signal.SIGKILL)
-    assert running.python(STATE, pk, '60') == 'finished 0 2'
+    assert running.python(STATE, pk, '240') == 'finished 0 2'
 
     # 2. everything is killed, as by a power cut, and the broker has lost its tasks
     pk = running.python(SUBMIT, '2', '5')
@@ -97,6 +97,6 @@ def test_killed_and_resumed(running):
     (repair,) = re.findall(r'^-> processes: (verdi .*)$', text, flags=re.MULTILINE)
     for line in repair.split('; '):
         running.run(*line.split())
-    assert running.python(STATE, pk, '60') == 'finished 0 3'
+    assert running.python(STATE, pk, '240') == 'finished 0 3'
     status, text = check(running)
     assert status == 0, text
