@@ -26,7 +26,7 @@ class Sandbox:
         path = f'{Path(sys.executable).parent}{os.pathsep}{kept.get("PATH", "")}'
         return {**kept, 'AIIDA_PATH': str(self.folder), 'PYTHON': sys.executable, 'PATH': path, 'COLUMNS': '200'}
 
-    def run(self, *command: str | Path, timeout: float = 120) -> subprocess.CompletedProcess:
+    def run(self, *command: str | Path, timeout: float = 300) -> subprocess.CompletedProcess:
         """Run a command from a folder that is not the repository's, without a terminal."""
         return subprocess.run(
             [str(word) for word in command],
