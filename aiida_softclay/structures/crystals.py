@@ -55,6 +55,8 @@ class Phase:
         Formula of one of the ``formula_units`` (Z) in the cell.
     space_group, origin_choice : int
         International number and setting (2 is the second origin choice).
+    symbol : str
+        Hermann-Mauguin symbol.
     lattice : tuple of float
         a, b, c in Å and α, β, γ in degrees.
     oxidation_states : dict
@@ -88,6 +90,7 @@ class Phase:
     source: str
     coordinates_source: str
     notes: str
+    symbol: str = ''
 
     @property
     def composition(self) -> dict[str, int]:
@@ -165,6 +168,7 @@ def _phase(entry: dict[str, Any]) -> Phase:
         source=entry['source'],
         coordinates_source=entry.get('coordinates_source', ''),
         notes=entry.get('notes', ''),
+        symbol=str(group.get('symbol', '')),
     )
 
 
@@ -262,6 +266,45 @@ def phase(name: str) -> Phase:
     if matches:
         raise UnknownCrystalError(f'{name} has several polymorphs: choose {" or ".join(m.id for m in matches)}')
     raise UnknownCrystalError(f'no crystal structure is known for {name!r}; known are {", ".join(phases)}')
+
+
+def find_crystals(text: str | None = None, *, salts_only: bool = False) -> list[Phase]:
+    """Return the phases an id, a formula or a chemical system stands for.
+
+    Parameters
+    ----------
+    text : str, optional
+        ``LiAlO2_gamma`` (one phase), ``LiAlO2`` (all its polymorphs) or ``Li-Ga-F-Cl`` (all phases of these elements
+        and no others); everything if not given.
+    salts_only : bool
+        Leave out elements and alloys.
+
+    Raises
+    ------
+    UnknownCrystalError
+        If there is none; the message lists what is known.
+    """
+    phases = load_phases()
+    parts = [part.strip() for part in text.split('-')] if text else []
+    if text is None:
+        found = list(phases.values())
+    elif text in phases:
+        return [phases[text]]
+    elif len(parts) > 1 and all(part in atomic_numbers for part in parts):
+        found = [phases[name] for name in list_crystals(parts)]
+    else:
+        try:
+            wanted = _reduced(text)
+        except (ValueError, KeyError):
+            wanted = {}
+        found = [entry for entry in phases.values() if wanted and _reduced(entry.formula) == wanted]
+    found = [entry for entry in found if entry.is_salt or not salts_only]
+    if not found:
+        raise UnknownCrystalError(
+            f'no crystal structure is known for {text!r}: give an id, a formula or a chemical system such as '
+            f'Li-Ga-F-Cl; known are {", ".join(phases)}'
+        )
+    return found
 
 
 def crystal(name: str) -> Atoms:

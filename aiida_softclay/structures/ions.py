@@ -11,6 +11,7 @@ from ase.data import atomic_numbers
 IONIC_RADII: dict[str, tuple[float, int]] = {
     'Li': (0.76, 1),
     'Na': (1.02, 1),
+    'K': (1.38, 1),
     'Mg': (0.72, 2),
     'Al': (0.535, 3),
     'Ga': (0.62, 3),

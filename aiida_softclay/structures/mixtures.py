@@ -21,6 +21,20 @@ class PackingError(ValueError):
     """Ions that do not fit; the message says what to change."""
 
 
+def units_for_length(mixture: Mixture, min_length: float, density: float | None = None) -> int:
+    """Return the fewest formula units whose cubic cell has an edge of at least ``min_length`` (Å) at a density.
+
+    Raises
+    ------
+    PackingError
+        If length or density is not positive.
+    """
+    wanted = mixture.rule_density if density is None else float(density)
+    if not (min_length > 0 and wanted > 0):
+        raise PackingError(f'length and density must be positive, not {min_length} Å and {wanted} g/cm^3')
+    return math.ceil(min_length**3 / mixture.unit_volume * wanted / mixture.rule_density - 1e-9)
+
+
 def random_mixture(
     mixture: Mixture,
     formula_units: int,

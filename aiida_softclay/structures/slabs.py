@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -28,6 +29,8 @@ PAPER_LENGTH = 10.0
 #: Strains that are allowed one after the other where the caller sets no limit.
 CLOSE_ENOUGH = 0.1
 STRAINS = (0.06, 0.09, 0.12, 0.15)
+#: Heights of the three slabs of one series, Å: this project's choice, the papers say only that there are three.
+THICKNESSES = (10.0, 15.0, 20.0)
 
 
 class SlabError(ValueError):
@@ -78,6 +81,7 @@ def interface_slab(
     thickness: float | None = None,
     max_strain: float | None = None,
     density_fraction: float = 0.9,
+    plane_cells: Mapping[str, int] | None = None,
 ) -> Slab:
     """Return a multilayer slab [001] salt A | [001] salt B (gupta2023, Methods).
 
@@ -103,6 +107,9 @@ def interface_slab(
     density_fraction : float
         Density, as a fraction of the rule of mixtures, to which the stack is pressed together if ions need not move
         far for it.
+    plane_cells : mapping, optional
+        Primitive plane cells of each salt in the common cell, as ``report['plane_cells']`` of another slab gives them:
+        fixes the in-plane cell of a series of slabs.
 
     Returns
     -------
@@ -131,6 +138,7 @@ def interface_slab(
         if n_atoms is not None:
             min_length = min(min_length, 0.85 * (n_atoms * per_atom) ** (1 / 3))
     height = max(min_length, thickness or 0.0)
+    sizes = None if plane_cells is None else _plane_sizes(mixture, plane_cells)
     phases = mixture.phases
     table = contact_table(mixture.elements)
     cells = [_plane_cell(salt)[0].cell[:2, :2] for salt in mixture.salts]
@@ -144,10 +152,10 @@ def interface_slab(
     options: list[tuple[float, float, float, tuple[int, int], PlaneMatch]] = []
     for limit in strains:
         trial = area
-        options = _options(mixture, cells, volumes, trial, (min_length, height, limit), n_atoms)
+        options = _options(mixture, cells, volumes, trial, (min_length, height, limit), n_atoms, sizes)
         while not options and trial < largest_area:
             trial = min(largest_area, 1.4 * trial)
-            options = _options(mixture, cells, volumes, trial, (min_length, height, limit), n_atoms)
+            options = _options(mixture, cells, volumes, trial, (min_length, height, limit), n_atoms, sizes)
         # Rather more strain than a slab of quite another size than asked for.
         if options and (n_atoms is None or min(option[0] for option in options) <= CLOSE_ENOUGH * n_atoms):
             break
@@ -181,15 +189,14 @@ def interface_slab(
         'requested_ratio': float(wanted),
         'ratio': float(ratio),
         'exact_ratio': ratio == wanted,
-        'plane_cells': {
-            salt: round(abs(float(np.linalg.det(matrix))))
-            for salt, matrix in zip(mixture.salts, match.matrices, strict=True)
-        },
+        'plane_cells': {salt: _plane_size(matrix) for salt, matrix in zip(mixture.salts, match.matrices, strict=True)},
         'principal_strains': {
             salt: [round(value - 1, 5) for value in pair_]
             for salt, pair_ in zip(mixture.salts, match.stretches, strict=True)
         },
         'largest_strain': round(match.strain, 5),
+        # Each salt bears half of what separates the unstrained lattices.
+        'lateral_mismatch': round((1 + match.strain) ** 2 - 1, 5),
         **interface,
         'largest_displacement_A': round(pushed, 3),
         'cell_heights_A': [round(float(value), 4) for value in heights(atoms.cell[:])],
@@ -210,6 +217,49 @@ def interface_slab(
     return Slab(atoms, report)
 
 
+def slab_series(mixture: Mixture, thicknesses: Sequence[float] = THICKNESSES, **wishes: Any) -> list[Slab]:
+    """Return slabs of several thicknesses on one in-plane cell, that of the thinnest.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        Exactly two salts.
+    thicknesses : sequence of float
+        Smallest height of each stack, Å.
+    **wishes
+        As for :func:`interface_slab`.
+
+    Returns
+    -------
+    list of Slab
+        In the order of ``thicknesses``.
+
+    Raises
+    ------
+    SlabError
+        If one of them cannot be made; the message says what to relax.
+    """
+    if not thicknesses:
+        raise SlabError('a series of slabs needs at least one thickness')
+    thinnest = interface_slab(mixture, thickness=min(thicknesses), **wishes)
+    fixed = {**wishes, 'plane_cells': thinnest.report['plane_cells']}
+    return [
+        thinnest if height == min(thicknesses) else interface_slab(mixture, thickness=height, **fixed)
+        for height in thicknesses
+    ]
+
+
+def _plane_size(matrix: np.ndarray) -> int:
+    return round(abs(float(np.linalg.det(matrix))))
+
+
+def _plane_sizes(mixture: Mixture, plane_cells: Mapping[str, int]) -> tuple[int, int]:
+    if set(plane_cells) != set(mixture.salts):
+        raise SlabError(f'plane_cells must name {" and ".join(mixture.salts)}, not {", ".join(plane_cells)}')
+    first, second = (int(plane_cells[salt]) for salt in mixture.salts)
+    return first, second
+
+
 def _options(
     mixture: Mixture,
     cells: list[np.ndarray],
@@ -217,12 +267,15 @@ def _options(
     max_area: float,
     limits: tuple[float, float, float],
     n_atoms: int | None,
+    plane_sizes: tuple[int, int] | None,
 ) -> list[tuple[float, float, float, tuple[int, int], PlaneMatch]]:
     """Return all slabs within the limits: distance from the wanted size, demerit, area, formula units, match."""
     min_length, height, max_strain = limits
     sizes = [sum(entry.composition.values()) for entry in mixture.phases]
     options = []
     for match in match_planes(cells[0], cells[1], min_length=min_length, max_area=max_area, max_strain=max_strain):
+        if plane_sizes is not None and plane_sizes != tuple(_plane_size(matrix) for matrix in match.matrices):
+            continue
         for pair, volume in volumes.items():
             if volume / match.area < height:
                 continue

@@ -6,6 +6,7 @@ import itertools
 import math
 
 import numpy as np
+import spglib
 from ase import Atoms
 from ase.build import make_supercell
 
@@ -13,6 +14,8 @@ from aiida_softclay.structures.neighbours import heights
 
 #: Above so many candidate matrices only the diagonal supercell is tried: large cells gain nothing from the search.
 SEARCH_BUDGET = 60_000
+#: How far atoms may be off their symmetric positions in the search for lattice vectors, Å.
+SYMMETRY_PRECISION = 1e-3
 
 
 def hermite_normal_forms(determinant: int) -> np.ndarray:
@@ -116,6 +119,35 @@ def supercell_matrix(cell: np.ndarray, min_length: float, *, diagonal: bool = Fa
     return best
 
 
+def primitive_cell(atoms: Atoms) -> Atoms:
+    """Return the crystal in its smallest cell, not turned; the same atoms where no smaller cell is found.
+
+    A conventional cell that is centred holds two, three or four of them, and its multiples miss most of the sublattices
+    among which the smallest supercell is sought.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        Periodic crystal.
+
+    Returns
+    -------
+    ase.Atoms
+        ``info`` is kept.
+    """
+    cell = (atoms.cell[:], atoms.get_scaled_positions(), atoms.get_atomic_numbers())
+    try:
+        found = spglib.standardize_cell(cell, to_primitive=True, no_idealize=True, symprec=SYMMETRY_PRECISION)
+    except spglib.SpglibError:
+        found = None
+    if found is None or len(found[2]) >= len(atoms):
+        return atoms.copy()
+    lattice, positions, numbers = found
+    reduced = Atoms(numbers=numbers, cell=lattice, scaled_positions=positions, pbc=True)
+    reduced.info = dict(atoms.info)
+    return reduced
+
+
 def supercell(atoms: Atoms, min_length: float, *, max_atoms: int | None = None, diagonal: bool = False) -> Atoms:
     """Return the smallest supercell with all heights at least ``min_length``.
 
@@ -128,7 +160,8 @@ def supercell(atoms: Atoms, min_length: float, *, max_atoms: int | None = None, 
     max_atoms : int, optional
         Refuse anything larger.
     diagonal : bool
-        Only multiples of the given lattice vectors.
+        Only multiples of the given lattice vectors; otherwise every sublattice of the crystal is searched, also those
+        that a centred cell hides.
 
     Returns
     -------
@@ -140,6 +173,8 @@ def supercell(atoms: Atoms, min_length: float, *, max_atoms: int | None = None, 
     ValueError
         If it would hold more than ``max_atoms``.
     """
+    if not diagonal:
+        atoms = primitive_cell(atoms)
     matrix = supercell_matrix(atoms.cell[:], min_length, diagonal=diagonal)
     count = round(abs(np.linalg.det(matrix))) * len(atoms)
     if max_atoms is not None and count > max_atoms:

@@ -17,6 +17,7 @@ from aiida_softclay.structures.crystals import (
     CrystalDataError,
     UnknownCrystalError,
     crystal,
+    find_crystals,
     list_crystals,
     load_phases,
     phase,
@@ -105,6 +106,17 @@ def test_listing_filters():
     assert 'Li' in list_crystals(['Li'])
     assert 'Li' not in list_crystals(salts_only=True)
     assert 'MgGa2Cl8' not in list_crystals(confidence='medium')
+
+
+def test_finding_by_id_formula_and_chemical_system():
+    assert [entry.id for entry in find_crystals('LiAlO2')] == ['LiAlO2_gamma', 'LiAlO2_alpha']
+    assert [entry.id for entry in find_crystals('LiAlO2_alpha')] == ['LiAlO2_alpha']
+    assert {entry.id for entry in find_crystals('Mg-Cl')} == {'MgCl2', 'Mg', 'Cl2'}
+    assert {entry.id for entry in find_crystals('Mg-Cl', salts_only=True)} == {'MgCl2'}
+    assert len(find_crystals()) == len(PHASES)
+    for unknown in ('KBr', 'K-Rb', 'no formula'):
+        with pytest.raises(UnknownCrystalError, match='known are'):
+            find_crystals(unknown)
 
 
 def test_every_phase_names_its_sources():

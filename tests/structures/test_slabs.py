@@ -13,7 +13,7 @@ from aiida_softclay.structures.ions import contact_table
 from aiida_softclay.structures.lattice_match import match_planes, plane_primitive, plane_supercells
 from aiida_softclay.structures.layers import carve_layer
 from aiida_softclay.structures.neighbours import heights
-from aiida_softclay.structures.slabs import SlabError, interface_slab
+from aiida_softclay.structures.slabs import SlabError, interface_slab, slab_series
 from aiida_softclay.structures.stacking import contact_gap
 
 CLAY = Mixture.parse('2LiCl-GaF3')
@@ -134,6 +134,30 @@ def test_thickness_makes_thicker_slabs():
     assert thick.atoms.cell[2, 2] >= 20.0 > thin.atoms.cell[2, 2]
 
 
+@pytest.mark.parametrize('text', ['2LiCl-GaF3', 'MgCl2-GaF3'])
+def test_series_of_three_thicknesses_on_one_plane_cell(text):
+    mixture = Mixture.parse(text)
+    slabs = slab_series(mixture, max_strain=0.06)
+    thickness = [slab.atoms.cell[2, 2] for slab in slabs]
+    assert [height >= least for height, least in zip(thickness, (10.0, 15.0, 20.0), strict=True)] == [True] * 3
+    assert thickness == sorted(thickness)
+    for slab in slabs:
+        assert slab.atoms.cell[:2, :2] == pytest.approx(slabs[0].atoms.cell[:2, :2])
+        assert slab.report['largest_strain'] <= 0.06
+        assert check_structure(slab.atoms, mixture, density_range=(0.75, 1.05)) == []
+        # The mismatch is that of the unstrained lattices: what one salt is stretched the other is compressed by.
+        stretches = [1 + value for pair in slab.report['principal_strains'].values() for value in pair]
+        assert slab.report['lateral_mismatch'] == pytest.approx(max(stretches) / min(stretches) - 1, abs=1e-4)
+        assert slab.report['lateral_mismatch'] <= 1.06**2 - 1
+
+
+def test_mismatch_is_that_of_the_two_lattices():
+    """Rock salts LiF and LiCl, cube on cube 5 to 4: (5·4.0270)/(4·5.1396) - 1 is -2.06 %."""
+    slab = interface_slab(Mixture.parse('LiF-LiCl'), plane_cells={'LiF': 50, 'LiCl': 32}, max_atoms=800)
+    assert slab.report['plane_cells'] == {'LiF': 50, 'LiCl': 32}
+    assert slab.report['lateral_mismatch'] == pytest.approx(4 * 5.1396 / (5 * 4.0270) - 1, abs=2e-4)
+
+
 def test_impossible_ratio_gives_the_nearest():
     mixture = Mixture.parse('3.7LiCl-GaF3')
     slab = interface_slab(mixture, max_atoms=60, min_length=7.0, max_strain=0.15)
@@ -156,6 +180,7 @@ def test_same_wish_same_slab():
         ({'n_atoms': 500}, 'more than max_atoms'),
         ({'min_length': -1.0}, 'must be positive'),
         ({'max_atoms': 5}, 'hold no formula unit'),
+        ({'plane_cells': {'LiCl': 3}}, 'must name LiCl and GaF3'),
     ],
 )
 def test_unfulfillable_wishes_say_what_to_change(wishes, sentence):

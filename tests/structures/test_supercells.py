@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 
 from aiida_softclay.structures.crystals import crystal, list_crystals
 from aiida_softclay.structures.neighbours import close_pairs, heights, minimum_distance
-from aiida_softclay.structures.supercells import hermite_normal_forms, supercell, supercell_matrix
+from aiida_softclay.structures.supercells import (
+    hermite_normal_forms,
+    primitive_cell,
+    supercell,
+    supercell_matrix,
+)
 
 
 def test_heights_of_a_known_cell():
@@ -61,6 +66,40 @@ def test_all_crystals_reach_the_length_with_no_more_atoms_than_a_diagonal_cell(n
     assert np.linalg.det(found.cell[:]) > 0
     assert found.get_volume() / len(found) == pytest.approx(atoms.get_volume() / len(atoms))
     assert minimum_distance(found) == pytest.approx(minimum_distance(atoms), abs=1e-6)
+
+
+@pytest.mark.parametrize(('name', 'cells'), [('MgCl2', 3), ('GaF3', 3), ('LiCl', 4), ('Li3GaF6', 2), ('LiAlCl4', 1)])
+def test_primitive_cell_is_that_of_the_lattice_letter(name, cells):
+    """R, F and C lattices hold three, four and two primitive cells; P holds one and is left as it is."""
+    atoms = crystal(name)
+    reduced = primitive_cell(atoms)
+    assert len(reduced) * cells == len(atoms)
+    assert minimum_distance(reduced) == pytest.approx(minimum_distance(atoms), abs=1e-6)
+    assert reduced.get_volume() * cells == pytest.approx(atoms.get_volume())
+
+
+def test_centred_crystals_are_searched_on_their_primitive_lattice():
+    """Every sublattice of rhombohedral MgCl2 with fewer than 16 cells is too narrow for 10 Å, by all matrices with
+    small entries instead of normal forms.
+    """
+    lattice = primitive_cell(crystal('MgCl2')).cell[:]
+    found = supercell(crystal('MgCl2'), 10.0)
+    assert len(found) == 48
+    entries = np.array(list(itertools.product((-2, -1, 0, 1, 2), repeat=3)), dtype=int)
+    entries = entries[np.linalg.norm(entries @ lattice, axis=1) >= 10.0 - 1e-9]
+    first, second, third = np.meshgrid(*[np.arange(len(entries))] * 3, indexing='ij')
+    keep = (first < second) & (second < third)
+    matrices = np.stack([entries[first[keep]], entries[second[keep]], entries[third[keep]]], axis=1)
+    determinants = np.abs(np.rint(np.linalg.det(matrices)).astype(int))
+    few = (determinants > 0) & (determinants < 16)
+    assert few.sum() > 1000
+    assert heights(matrices[few] @ lattice).min(axis=1).max() < 10.0
+
+
+def test_disordered_atoms_are_left_alone():
+    generator = np.random.default_rng(0)
+    atoms = Atoms('Li8', positions=generator.uniform(0, 6, (8, 3)), cell=6.0 * np.eye(3), pbc=True)
+    assert np.array_equal(primitive_cell(atoms).positions, atoms.positions)
 
 
 def test_limits_are_sentences():
