@@ -36,6 +36,22 @@ class Committee(Group):
         Group.add_nodes(committee, members)
         return committee
 
+    @classmethod
+    def get_or_create(cls, label: str, potentials: Sequence[PotentialData]) -> Committee:
+        """Return the committee of that label if it has these members, else store one.
+
+        For a step of a workchain, which is done again if its worker is killed inside it.
+
+        Raises
+        ------
+        ValueError
+            As for :meth:`create`, and if the committee of that label has other members.
+        """
+        for found in cls.collection.find(filters={'label': label}):
+            if isinstance(found, cls) and {node.uuid for node in found.nodes} == {node.uuid for node in potentials}:
+                return found
+        return cls.create(label, potentials)
+
     @staticmethod
     def _check(members: Sequence[Any]) -> None:
         for member in members:

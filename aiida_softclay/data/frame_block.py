@@ -26,6 +26,10 @@ FRAME_DTYPES = {
 }
 
 
+#: Volume below which a cell is none, Å³.
+NO_VOLUME_A3 = 1e-6
+
+
 class InvalidFramesError(ValueError):
     """Frames that cannot be stored: wrong shapes, numbers that are not finite, unknown elements."""
 
@@ -92,6 +96,15 @@ class FrameBlock:
         """Full formula of the cell."""
         return formula_of(self.atomic_numbers)
 
+    def taken(self, rows: np.ndarray) -> FrameBlock:
+        """Return the frames chosen by a mask or by indices."""
+        arrays: dict[str, Any] = {
+            name: None if getattr(self, name) is None else np.asarray(getattr(self, name))[rows]
+            for name in FRAME_DTYPES
+            if name != 'source_index'
+        }
+        return FrameBlock(atomic_numbers=self.atomic_numbers, provenance=dict(self.provenance), **arrays)
+
     def validated(self) -> dict[str, np.ndarray]:
         """Return the arrays in their stored types after checking them.
 
@@ -132,7 +145,7 @@ class FrameBlock:
                 ~np.isfinite(array.reshape(n_frames, -1)).all(axis=1), f'numbers in {name} that are not finite'
             )
             checked[name] = array
-        self._refuse(np.abs(np.linalg.det(checked['cells'])) < 1e-6, 'a cell without volume')
+        self._refuse(np.abs(np.linalg.det(checked['cells'])) < NO_VOLUME_A3, 'a cell without volume')
         temperature = (
             np.full(n_frames, np.nan) if self.temperature is None else np.asarray(self.temperature, dtype=float)
         )
@@ -150,6 +163,23 @@ class FrameBlock:
         if len(indices):
             shown = ', '.join(str(index) for index in indices[:10]) + (', …' if len(indices) > 10 else '')
             raise InvalidFramesError(f'{what} in {len(indices)} frame(s) of the block, index {shown}')
+
+
+def usable_frames(block: FrameBlock) -> np.ndarray:
+    """Return which frames of a block have finite numbers and a cell with volume.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_frames,)
+    """
+    n_frames = block.n_frames
+    good = np.ones(n_frames, dtype=bool)
+    for array in (block.positions, block.cells, block.energies, block.forces, block.virials):
+        if array is not None and n_frames:
+            good &= np.isfinite(np.asarray(array).reshape(n_frames, -1)).all(axis=1)
+    # The determinant of a cell with nan is nan, which is not larger either.
+    with np.errstate(invalid='ignore'):
+        return good & (np.abs(np.linalg.det(np.asarray(block.cells, dtype=float))) >= NO_VOLUME_A3)
 
 
 def block_atoms(block: FrameBlock, index: int) -> Atoms:

@@ -80,7 +80,7 @@ def export_deepmd_npy(
 
 
 def _write_set(view: BlockView, folder: Path, start: int, stop: int) -> None:
-    """Write one set slab by slab through memory maps, so that its size does not matter."""
+    """Write one set slab by slab, so that its size does not matter."""
     folder.mkdir()
     for name, (target, dtype) in DEEPMD_ARRAYS.items():
         dataset = view.datasets.get(name)
@@ -88,12 +88,12 @@ def _write_set(view: BlockView, folder: Path, start: int, stop: int) -> None:
             continue
         width = int(np.prod(dataset.shape[1:], dtype=np.int64))
         shape = (stop - start,) if name == 'energies' else (stop - start, width)
-        array = np.lib.format.open_memmap(folder / f'{target}.npy', mode='w+', dtype=dtype, shape=shape)
-        for first in range(start, stop, view.slab):
-            last = min(first + view.slab, stop)
-            array[first - start : last - start] = dataset[first:last].reshape(last - first, *shape[1:])
-        array.flush()
-        del array
+        header = {'descr': dtype, 'fortran_order': False, 'shape': shape}
+        with (folder / f'{target}.npy').open('wb') as handle:
+            np.lib.format.write_array_header_1_0(handle, header)
+            for first in range(start, stop, view.slab):
+                rows = dataset[first : min(first + view.slab, stop)]
+                handle.write(np.ascontiguousarray(rows, dtype=dtype).data)
 
 
 def export_extxyz(file: FramesFile | PathLike, path: PathLike) -> int:

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from .frames_store import BlockView, FramesFile
+from .frames_surface import check_energy_kinds, combine_engines
+from .hdf5 import read_rows_again
 
 PathLike = str | Path
 
@@ -50,20 +53,77 @@ def merge_files(inputs: Sequence[PathLike], output: PathLike) -> int:
 
 def copy_frames(origin: FramesFile, view: BlockView, target: FramesFile, mask: np.ndarray | None = None) -> int:
     """Copy the frames of a block (those where ``mask``, shape (n_frames,), is True) and return their number."""
+    return distribute_frames(origin, view, [(target, mask)])[0]
+
+
+def distribute_frames(
+    origin: FramesFile,
+    view: BlockView,
+    targets: Sequence[tuple[FramesFile, np.ndarray | None]],
+    verified: bool = False,
+) -> list[int]:
+    """Copy the frames of a block to several files, reading it once.
+
+    Parameters
+    ----------
+    origin : FramesFile
+        The file the block is in.
+    view : BlockView
+        The block.
+    targets : sequence of tuple
+        Files to append to, and which frames: an array of bool, shape (n_frames,), or None for all.
+    verified : bool
+        The block has just been read with its checksums: do not compute them again.
+
+    Returns
+    -------
+    list of int
+        Number of frames that each file got.
+    """
     sources = origin.sources
-    copied = 0
+    copied = [0] * len(targets)
     for start in range(0, view.n_frames, view.slab):
         stop = min(start + view.slab, view.n_frames)
-        keep = slice(None) if mask is None else np.flatnonzero(mask[start:stop])
-        if not isinstance(keep, slice) and not len(keep):
+        rows = [slice(None) if mask is None else np.flatnonzero(mask[start:stop]) for _, mask in targets]
+        if not any(isinstance(keep, slice) or len(keep) for keep in rows):
             continue
-        arrays = {name: data[start:stop][keep] for name, data in view.datasets.items()}
-        used, inverse = np.unique(arrays['source_index'], return_inverse=True)
-        mapped = np.array([target.add_source(sources[index]) for index in used], dtype='<i4')
-        arrays['source_index'] = mapped[inverse]
-        target.append_arrays(view.atomic_numbers, arrays)
-        copied += len(arrays['energies'])
+        if verified:
+            slab = {name: read_rows_again(data, start, stop) for name, data in view.datasets.items()}
+        else:
+            slab = {name: data[start:stop] for name, data in view.datasets.items()}
+        for place, ((target, _), keep) in enumerate(zip(targets, rows, strict=True)):
+            if not isinstance(keep, slice) and not len(keep):
+                continue
+            arrays = {name: array[keep] for name, array in slab.items()}
+            used, inverse = np.unique(arrays['source_index'], return_inverse=True)
+            mapped = np.array([target.add_source(sources[index]) for index in used], dtype='<i4')
+            arrays['source_index'] = mapped[inverse]
+            target.append_arrays(view.atomic_numbers, arrays)
+            copied[place] += len(arrays['energies'])
     return copied
+
+
+def combine_energy_surfaces(inputs: Sequence[PathLike]) -> dict[str, Any]:
+    """Return ``energy_kind``, ``engine``, ``virial_convention`` and ``elements`` of several files from their headers.
+
+    Raises
+    ------
+    IncompatibleFramesError
+        If the labels do not lie on one energy surface.
+    """
+    combined: dict[str, Any] = {}
+    numbers: set[int] = set()
+    for path in inputs:
+        with FramesFile(path) as frames:
+            numbers.update(chemical_symbols.index(element) for element in frames.elements)
+            if not combined:
+                combined = {'energy_kind': frames.energy_kind, 'engine': frames.engine}
+                combined['virial_convention'] = frames.virial_convention
+                continue
+            check_energy_kinds(combined['energy_kind'], frames.energy_kind)
+            combined['engine'] = combine_engines(combined['engine'], frames.engine)
+    combined['elements'] = [chemical_symbols[number] for number in sorted(numbers)]
+    return combined
 
 
 def _strata(origin: FramesFile) -> Iterator[tuple[BlockView, list[np.ndarray]]]:
@@ -94,7 +154,8 @@ def _shares(sizes: Sequence[int], total: int) -> list[int]:
     return shares
 
 
-def _check_seed(seed: int) -> int:
+def check_seed(seed: int) -> int:
+    """Return the seed, or raise a ValueError if it is none."""
     if int(seed) != seed or seed < 0:
         raise ValueError(f'the seed must be a whole number that is not negative, not {seed!r}')
     return int(seed)
@@ -124,7 +185,7 @@ def select(origin: PathLike, output: PathLike, n: int, seed: int, stratified: bo
     ValueError
         If ``n`` is not between 1 and the number of frames.
     """
-    seed = _check_seed(seed)
+    seed = check_seed(seed)
     with FramesFile(origin) as source:
         available = source.n_frames
         if not 1 <= n <= available:
@@ -175,7 +236,7 @@ def split(
     ValueError
         If the fraction is not between 0 and 1, or nothing would be left for validation.
     """
-    seed = _check_seed(seed)
+    seed = check_seed(seed)
     if not 0 < fraction < 1:
         raise ValueError(f'the training fraction must be larger than 0 and smaller than 1, not {fraction}')
     with FramesFile(origin) as source:

@@ -14,6 +14,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from .frame_block import FRAME_DTYPES, FrameBlock, InvalidFramesError, block_atoms, formula_of
+from .frames_surface import check_energy_kinds, combine_engines
 from .hdf5 import (
     SLAB_BYTES,
     DamagedFileError,
@@ -37,43 +38,6 @@ VIRIAL_CONVENTION = 'virial = -volume * stress (tension positive stress), eV, po
 #: Arrays that compression does not make smaller.
 NOISY = ('positions', 'forces')
 UNSPECIFIED = 'unspecified'
-
-#: Engine facts that may differ between frames of one data set: patch versions are collected, and each element's
-#: pseudopotential is only compared with the same element's. Everything else decides the energy surface.
-COLLECTED_ENGINE_KEYS = ('version', 'potentials')
-
-
-class IncompatibleFramesError(ValueError):
-    """Frames whose labels do not lie on one energy surface and must not be mixed."""
-
-
-def combine_engines(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Return the engine record of frames from two origins.
-
-    Raises
-    ------
-    IncompatibleFramesError
-        If program, model, functional or another label-defining fact differs.
-    """
-    for key in sorted((set(first) | set(second)) - set(COLLECTED_ENGINE_KEYS)):
-        if first.get(key) != second.get(key):
-            raise IncompatibleFramesError(
-                f'the frames come from different engines: {key} is {first.get(key)!r} in one and {second.get(key)!r} '
-                'in the other; fit one potential per engine and functional, or relabel one set'
-            )
-    combined = dict(first)
-    versions = {part for record in (first, second) for part in str(record.get('version', '')).split(', ') if part}
-    if versions:
-        combined['version'] = ', '.join(sorted(versions))
-    potentials = dict(first.get('potentials', {}))
-    for element, title in second.get('potentials', {}).items():
-        if potentials.setdefault(element, title) != title:
-            raise IncompatibleFramesError(
-                f'the frames come from different pseudopotentials of {element}: {potentials[element]!r} and {title!r}'
-            )
-    if potentials:
-        combined['potentials'] = potentials
-    return combined
 
 
 class BlockView:
@@ -132,8 +96,9 @@ class BlockView:
 
     @property
     def slab(self) -> int:
-        """Number of frames that are streamed at once."""
-        return rows_in(SLAB_BYTES, self.n_atoms * 24 + 128)
+        """Number of frames that are streamed at once: whole chunks, as far as they fit."""
+        rows, chunk = rows_in(SLAB_BYTES, self.n_atoms * 24 + 128), self.positions.chunks[0]
+        return max(rows // chunk * chunk, min(rows, chunk))
 
     def read(self, start: int = 0, stop: int | None = None) -> FrameBlock:
         """Read the frames ``start`` to ``stop`` (exclusive) into memory."""
@@ -181,6 +146,7 @@ class FramesFile:
         self._file = open_hdf5(source, mode)
         self._writable = mode != 'r'
         self._sources: list[dict[str, Any]] = []
+        self._source_places: dict[str, int] = {}
         self._dirty = False
         self._blocks: dict[tuple[bytes, bool], BlockView] = {}
         try:
@@ -212,6 +178,8 @@ class FramesFile:
         except ValueError as exception:
             raise DamagedFileError(f'the engine record of {self._file.filename} is unreadable') from exception
         self._sources = read_json_dataset(self._file, 'sources')
+        for place, source in enumerate(self._sources):
+            self._source_places.setdefault(canonical_json(source), place)
         self._described = bool(self._engine) or self._energy_kind != UNSPECIFIED
 
     def __enter__(self) -> FramesFile:
@@ -292,11 +260,7 @@ class FramesFile:
         if not self._described and self.n_frames == 0:
             self._energy_kind, self._engine, self._described = energy_kind, dict(engine), True
         else:
-            if energy_kind != self._energy_kind:
-                raise IncompatibleFramesError(
-                    f'the energies are of different kinds, {self._energy_kind!r} and {energy_kind!r}: import all '
-                    'frames with the same energy_kind'
-                )
+            check_energy_kinds(self._energy_kind, energy_kind)
             self._engine = combine_engines(self._engine, engine)
         self._dirty = True
 
@@ -346,12 +310,13 @@ class FramesFile:
             raise InvalidFramesError(
                 f'the source of frames must be a dictionary of plain values: {exception}'
             ) from None
-        if plain in self._sources:
-            return self._sources.index(plain)
-        self._require_writable()
-        self._sources.append(plain)
-        self._dirty = True
-        return len(self._sources) - 1
+        key = canonical_json(plain)
+        if key not in self._source_places:
+            self._require_writable()
+            self._source_places[key] = len(self._sources)
+            self._sources.append(plain)
+            self._dirty = True
+        return self._source_places[key]
 
     def append_arrays(self, numbers: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
         """Append checked arrays, named and typed as in :data:`FRAME_DTYPES`, to their block."""

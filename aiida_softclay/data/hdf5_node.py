@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, ClassVar
 
 from aiida.common.exceptions import ValidationError
 from aiida.orm import SinglefileData
+from aiida.orm.implementation.utils import clean_value
 from aiida.orm.nodes.caching import NodeCaching
 
 
@@ -51,13 +52,23 @@ class Hdf5Data(SinglefileData):
         super().set_file(file, filename=self.FILE_NAME)
         summary = self._checked_summary()
         self.base.attributes.set_many(summary)
-        self._read = (self.base.repository.hash(), summary)
+        self._read = (self._file_mark(), summary)
+
+    def _file_mark(self) -> tuple[int, int, int] | None:
+        """Return what changes when the file of the repository is written or replaced; None if it is no plain file."""
+        with self.base.repository.open(self.FILE_NAME, mode='rb') as handle:
+            name = getattr(handle, 'name', None)
+            if not isinstance(name, (str, Path)) or not Path(name).is_file():
+                return None
+            status = Path(name).stat()
+            return status.st_ino, status.st_size, status.st_mtime_ns
 
     def _checked_summary(self) -> dict[str, Any]:
         """Read the summary of the file in the repository."""
         try:
             with self._local_file() as path:
-                return self._summarise(path)
+                # As AiiDA will give it back: its database keeps 14 digits of a float.
+                return clean_value(self._summarise(path))
         except (ValueError, OSError) as exception:
             raise ValidationError(f'{self.FILE_NAME} cannot be used: {exception}') from exception
 
@@ -93,9 +104,9 @@ class Hdf5Data(SinglefileData):
         """Store the node after checking that its attributes still describe its file."""
         if not self.is_stored:
             self._validate()
-            # Reading a large file again costs seconds: that its bytes are those that were read says the same.
-            read_bytes, summary = getattr(self, '_read', (None, None))
-            if summary is None or read_bytes != self.base.repository.hash():
+            # Reading a large file again costs seconds: that it was not written to since says the same.
+            mark, summary = getattr(self, '_read', (None, None))
+            if summary is None or mark is None or mark != self._file_mark():
                 summary = self._checked_summary()
             for key, value in summary.items():
                 if self.base.attributes.get(key, None) != value:

@@ -56,6 +56,9 @@ class PotentialData(SinglefileData):
         Seed of the training.
     labels : dict, optional
         Engine record of the frames it was fitted to (program, version, model or functional).
+    verdict : dict, optional
+        How it was judged: ``passed`` (True, False, or None if no gate was set), ``gate`` (limits), and what it was
+        trained and tested on. Fixed when the node is stored, as everything else.
     """
 
     _CLS_NODE_CACHING = PotentialCaching
@@ -72,6 +75,7 @@ class PotentialData(SinglefileData):
         test_rmse: dict[str, float] | None = None,
         seed: int | None = None,
         labels: dict[str, Any] | None = None,
+        verdict: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -97,6 +101,7 @@ class PotentialData(SinglefileData):
                 'compressed': bool(facts.compressed if compressed is None else compressed),
                 'seed': seed,
                 'labels': dict(labels) if labels else None,
+                'verdict': self._checked_verdict(verdict),
             }
         )
         self.test_rmse = test_rmse
@@ -148,6 +153,17 @@ class PotentialData(SinglefileData):
         if facts.rcut is not None and abs(facts.rcut - rcut) > 1e-3:
             raise ValidationError(f'rcut is {rcut:g} Å, but the model itself says {facts.rcut:g} Å')
         return rcut
+
+    @staticmethod
+    def _checked_verdict(verdict: dict[str, Any] | None) -> dict[str, Any] | None:
+        if verdict is None:
+            return None
+        passed, gate = verdict.get('passed'), verdict.get('gate')
+        if passed not in (True, False, None):
+            raise ValidationError(f'verdict.passed is {passed!r}: give true, false, or null where no gate was set')
+        if (passed is None) != (gate is None):
+            raise ValidationError('a verdict has both, the limits (`gate`) and whether they were kept (`passed`)')
+        return dict(verdict)
 
     def __repr__(self) -> str:
         types = ' '.join(self.base.attributes.get('type_map', []))
@@ -219,6 +235,16 @@ class PotentialData(SinglefileData):
     def labels(self) -> dict[str, Any] | None:
         """Program, version, model or functional whose energies and forces it was fitted to."""
         return self.base.attributes.get('labels', None)
+
+    @property
+    def verdict(self) -> dict[str, Any] | None:
+        """How it was judged: ``passed``, ``gate``, and what it was trained and tested on; None if it never was."""
+        return self.base.attributes.get('verdict', None)
+
+    @property
+    def passed_gate(self) -> bool | None:
+        """Whether its test errors were within the limits; None if it was not judged or no limits were set."""
+        return (self.verdict or {}).get('passed')
 
     @property
     def test_rmse(self) -> dict[str, float] | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import numpy as np
 import pytest
 from frame_samples import graph, make_block, vasprun_text, write_frames
@@ -61,3 +64,33 @@ def model_path(tmp_path):
     path = tmp_path / 'model.pb'
     path.write_bytes(graph())
     return path
+
+
+@pytest.fixture
+def run_driver(tmp_path, vasp_program):
+    """Return a function that runs the VASP-compatible driver with EMT on four rattled Cu atoms, given its INCAR.
+
+    The outputs are in ``tmp_path``; returned are the atoms of the start.
+    """
+    from ase.build import bulk
+    from ase.io import write
+
+    def run(incar):
+        atoms = bulk('Cu', 'fcc', 3.6, cubic=True)
+        atoms.rattle(0.05, seed=1)
+        write(tmp_path / 'POSCAR', atoms, format='vasp')
+        (tmp_path / 'POTCAR').write_text(
+            '  PAW_PBE Cu 01Jan2000\n   11.0\n parameters from PSCTR are:\n   VRHFIN =Cu: placeholder\n   LEXCH  = PE\n'
+            '   TITEL  = PAW_PBE Cu 01Jan2000\n   POMASS =   63.546; ZVAL   =   11.000    mass and valenz\n'
+            'End of Dataset\n'
+        )
+        (tmp_path / 'INCAR').write_text(incar)
+        (tmp_path / 'KPOINTS').write_text('Gamma\n0\nGamma\n1 1 1\n')
+        environment = {**os.environ, 'SOFTCLAY_CALCULATOR': 'ase.calculators.emt:EMT'}
+        done = subprocess.run(
+            [vasp_program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return atoms
+
+    return run

@@ -61,10 +61,14 @@ def vasprun_text(images, program='vasp', version='6.4.2', tags='', generator='',
         f'{generator} </generator>\n <kpoints>\n  <varray name="kpointlist" >\n   <v> 0.0 0.0 0.0 </v>\n  </varray>\n'
         '  <varray name="weights" >\n   <v> 1.0 </v>\n  </varray>\n </kpoints>\n'
         ' <incar>\n  <i type="int" name="IBRION">0</i>\n </incar>\n <parameters>\n'
+        # The first mention of a tag counts.
+        f'  <separator name="general" >\n{tags}  </separator>\n'
         '  <separator name="electronic" >\n   <i name="ENMAX">500.0</i>\n   <i type="int" name="NELM">60</i>\n'
         '   <i type="string" name="GGA">PE</i>\n  </separator>\n'
         '  <separator name="ionic" >\n   <i type="int" name="NSW">10</i>\n   <i type="int" name="IBRION">0</i>\n'
-        f'   <i name="TEBEG">300.0</i>\n   <i name="TEEND">900.0</i>\n{tags}  </separator>\n </parameters>\n'
+        f'   <i name="TEBEG">300.0</i>\n   <i name="TEEND">900.0</i>\n  </separator>\n'
+        # As VASP does where INCAR sets no NELM: that of the response functions is another than the electronic loop's.
+        '  <separator name="response functions" >\n   <i type="int" name="NELM">1</i>\n  </separator>\n </parameters>\n'
         f' <atominfo>\n  <atoms> {len(symbols)} </atoms>\n  <types> {len(kinds)} </types>\n'
         '  <array name="atoms" >\n   <field type="string">element</field>\n   <field type="int">atomtype</field>\n'
         f'   <set>\n{rows}   </set>\n  </array>\n  <array name="atomtypes" >\n   <set>\n{types}   </set>\n  </array>\n'

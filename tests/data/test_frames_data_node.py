@@ -69,6 +69,17 @@ def test_changed_attributes_are_not_stored(frames_path, aiida_profile, key, valu
         node.store()
 
 
+def test_a_copy_from_the_cache_is_stored(tmp_path, aiida_profile):
+    """The database keeps 14 digits of a float, single precision gives more: the copy still describes its file."""
+    block = make_block(n_frames=2)
+    block.temperature = np.array([1 / 3, 696.92], dtype=np.float32)
+    node = load_node(FramesData.from_file(write_frames(tmp_path / 'frames.h5', [(block, 'melt')])).store().pk)
+    copy = node.clone().store()
+    assert copy.uuid != node.uuid
+    assert copy.temperature_range == node.temperature_range == pytest.approx((1 / 3, 696.92))
+    assert copy.base.caching.get_hash() == node.base.caching.get_hash()
+
+
 def test_exchanged_file_is_not_stored(frames_path, tmp_path, aiida_profile):
     node = FramesData.from_file(frames_path)
     other = write_frames(tmp_path / 'other.h5', [(make_block(seed=5), 'x')])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
-import subprocess
 import tracemalloc
 
 import numpy as np
@@ -170,7 +168,7 @@ def test_unconverged_steps_are_left_out(images, tmp_path):
 
 
 def test_numbers_that_fortran_could_not_print(vasprun, images, tmp_path):
-    """Stars become not-a-number, and the frames file then names the frame."""
+    """Stars become not-a-number: the frames file names the frame, an import leaves it out and counts it."""
     text = vasprun.read_text()
     start = text.index('<varray name="forces"', text.index('</calculation>'))
     text = text[:start] + text[start:].replace('<v>', '<v> **************', 1)
@@ -180,6 +178,9 @@ def test_numbers_that_fortran_could_not_print(vasprun, images, tmp_path):
     assert np.isnan(block.forces[1, 0]).all()
     with FramesFile(tmp_path / 'a.h5', 'w') as frames, pytest.raises(InvalidFramesError, match=r'forces.*index 1'):
         frames.append(block, {'label': 'x'})
+    kept = frames_from_vasprun(path, drop_broken=True)
+    assert (kept.n_frames, kept.provenance['n_broken']) == (4, 1)
+    np.testing.assert_array_equal(kept.energies, np.delete(block.energies, 1))
 
 
 def test_without_stress(images, tmp_path):
@@ -207,26 +208,13 @@ def test_memory_does_not_grow_with_the_file(images, tmp_path):
 
 
 @pytest.mark.engine
-def test_frames_of_the_driver(tmp_path, vasp_program):
+def test_frames_of_the_driver(tmp_path, run_driver):
     """The driver's own file gives frames that carry its model, and dpdata reads the same numbers from it."""
     import dpdata
-    from ase.build import bulk
-    from ase.io import write
 
-    atoms = bulk('Cu', 'fcc', 3.6, cubic=True)
-    atoms.rattle(0.05, seed=1)
-    write(tmp_path / 'POSCAR', atoms, format='vasp')
-    (tmp_path / 'POTCAR').write_text(
-        '  PAW_PBE Cu 01Jan2000\n   11.0\n parameters from PSCTR are:\n   VRHFIN =Cu: placeholder\n   LEXCH  = PE\n'
-        '   TITEL  = PAW_PBE Cu 01Jan2000\n   POMASS =   63.546; ZVAL   =   11.000    mass and valenz\nEnd of Dataset\n'
-    )
-    (tmp_path / 'INCAR').write_text(
+    atoms = run_driver(
         'IBRION = 0\nNSW = 4\nPOTIM = 2.0\nMDALGO = 2\nSMASS = 1.0\nTEBEG = 300\nTEEND = 500\nISIF = 2\nISYM = 0\n'
     )
-    (tmp_path / 'KPOINTS').write_text('Gamma\n0\nGamma\n1 1 1\n')
-    environment = {**os.environ, 'SOFTCLAY_CALCULATOR': 'ase.calculators.emt:EMT'}
-    done = subprocess.run([vasp_program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
     block = frames_from_vasprun(tmp_path / 'vasprun.xml')
     assert (block.n_frames, block.provenance['truncated']) == (4, False)
     engine = block.provenance['engine']
@@ -240,27 +228,14 @@ def test_frames_of_the_driver(tmp_path, vasp_program):
 
 
 @pytest.mark.engine
-def test_external_pressure_does_not_make_the_energy_an_enthalpy(tmp_path, vasp_program):
+def test_external_pressure_does_not_make_the_energy_an_enthalpy(tmp_path, run_driver):
     """The same atoms have the same energy in a Langevin NPT run at 5 GPa and in ASE, although VASP writes E + PV."""
-    from ase.build import bulk
     from ase.calculators.emt import EMT
-    from ase.io import write
 
-    atoms = bulk('Cu', 'fcc', 3.6, cubic=True)
-    atoms.rattle(0.05, seed=1)
-    write(tmp_path / 'POSCAR', atoms, format='vasp')
-    (tmp_path / 'POTCAR').write_text(
-        '  PAW_PBE Cu 01Jan2000\n   11.0\n parameters from PSCTR are:\n   VRHFIN =Cu: placeholder\n   LEXCH  = PE\n'
-        '   TITEL  = PAW_PBE Cu 01Jan2000\n   POMASS =   63.546; ZVAL   =   11.000    mass and valenz\nEnd of Dataset\n'
-    )
-    (tmp_path / 'INCAR').write_text(
+    atoms = run_driver(
         'IBRION = 0\nNSW = 3\nPOTIM = 1.0\nMDALGO = 3\nTEBEG = 300\nISIF = 3\nISYM = 0\nPSTRESS = 50\n'
         'LANGEVIN_GAMMA = 10\nLANGEVIN_GAMMA_L = 10\nPMASS = 1000\n'
     )
-    (tmp_path / 'KPOINTS').write_text('Gamma\n0\nGamma\n1 1 1\n')
-    environment = {**os.environ, 'SOFTCLAY_CALCULATOR': 'ase.calculators.emt:EMT'}
-    done = subprocess.run([vasp_program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
     block = frames_from_vasprun(tmp_path / 'vasprun.xml')
     for index in range(block.n_frames):
         image = atoms.copy()
