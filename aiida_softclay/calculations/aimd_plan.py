@@ -4,18 +4,16 @@ Units: femtoseconds, kelvin, gigapascal. A segment longer than ``max_steps_per_r
 program; a ramp's temperature schedule goes on across them.
 """
 
-# ruff: noqa: N815
-# Names of fields end in their unit, and kelvin and pascal have capitals.
-
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from .aimd_segment import AimdSegment
 from .md_plan import PlanError
 from .plan_sentences import sentence
 
@@ -29,134 +27,7 @@ PLAN_TAGS = frozenset({
 MAX_STEPS_PER_RUN = 5000
 LONGEST_TIMESTEP_FS = 10.0
 SHORTEST_TIMESTEP_FS = 0.05
-HIGHEST_TEMPERATURE_K = 20000.0
-HIGHEST_PRESSURE_GPA = 500.0
 KBAR_PER_GPA = 10.0
-
-
-def _temperature(value: float | None, name: str) -> float | None:
-    if value is None:
-        return None
-    if not math.isfinite(value) or value <= 0:
-        raise ValueError(
-            f'{name} is {value:g}: give kelvin above 0 (a thermostat cannot start from atoms at rest; '
-            '10 K does for a start from the crystal)'
-        )
-    if value > HIGHEST_TEMPERATURE_K:
-        raise ValueError(f'{name} is {value:g}: above {HIGHEST_TEMPERATURE_K:g} K; give kelvin')
-    return value
-
-
-class AimdSegment(BaseModel):
-    """One stretch of a plan: an ensemble, a temperature or a linear ramp, a duration.
-
-    Attributes
-    ----------
-    name : str
-        Unique in the plan; lower-case letters, digits and underscores.
-    ensemble : {'nvt', 'npt', 'nve'}
-        Constant cell, moving cell (with Langevin thermostat and barostat), or no thermostat.
-    duration_fs : float
-        Length in femtoseconds.
-    temperature_K, temperature_end_K : float, optional
-        Temperature, and where a linear ramp ends; ``nve`` needs none.
-    pressure_GPa : float
-        External pressure (``npt`` only).
-    thermostat : {'nose_hoover', 'langevin'}
-        ``nvt`` only. Nosé–Hoover (the default) keeps the dynamics, but swings when the target changes within one of its
-        periods; Langevin follows ramps of any length.
-    thermostat_mass : float
-        ``SMASS`` of the Nosé–Hoover thermostat; 0 gives a period of about 40 steps.
-    friction_per_ps : float or dict
-        Langevin friction of the atoms in 1/ps, one for all or one for each element.
-    lattice_friction_per_ps, lattice_mass_amu : float
-        Langevin friction and mass of the cell (``npt`` only).
-    """
-
-    model_config = ConfigDict(extra='forbid', frozen=True)
-
-    name: str
-    ensemble: Literal['nvt', 'npt', 'nve'] = 'nvt'
-    duration_fs: float
-    temperature_K: float | None = None
-    temperature_end_K: float | None = None
-    pressure_GPa: float | None = None
-    thermostat: Literal['nose_hoover', 'langevin'] | None = None
-    thermostat_mass: float | None = None
-    friction_per_ps: float | dict[str, float] | None = None
-    lattice_friction_per_ps: float | None = None
-    lattice_mass_amu: float | None = None
-
-    @field_validator('name')
-    @classmethod
-    def _check_name(cls, value: str) -> str:
-        if not value or not value[0].isalpha() or value != value.lower() or not value.replace('_', '').isalnum():
-            raise ValueError(f'the name `{value}` must be lower-case letters, digits and underscores, letter first')
-        return value
-
-    @field_validator('temperature_K')
-    @classmethod
-    def _check_temperature(cls, value: float | None) -> float | None:
-        return _temperature(value, 'temperature_K')
-
-    @field_validator('temperature_end_K')
-    @classmethod
-    def _check_temperature_end(cls, value: float | None) -> float | None:
-        return _temperature(value, 'temperature_end_K')
-
-    @field_validator('duration_fs')
-    @classmethod
-    def _check_duration(cls, value: float) -> float:
-        if not math.isfinite(value) or value <= 0:
-            raise ValueError(f'duration_fs is {value:g}: give femtoseconds above 0')
-        return value
-
-    @field_validator('pressure_GPa')
-    @classmethod
-    def _check_pressure(cls, value: float | None) -> float | None:
-        if value is not None and (not math.isfinite(value) or abs(value) > HIGHEST_PRESSURE_GPA):
-            raise ValueError(f'pressure_GPa is {value:g}: give gigapascal (1 bar = 0.0001 GPa)')
-        return value
-
-    @field_validator('friction_per_ps', 'lattice_friction_per_ps', 'lattice_mass_amu')
-    @classmethod
-    def _check_langevin(cls, value: Any) -> Any:
-        numbers = value.values() if isinstance(value, dict) else [] if value is None else [value]
-        if any(not math.isfinite(number) or number < 0 for number in numbers):
-            raise ValueError(f'{value} must be finite and not negative')
-        return value
-
-    @model_validator(mode='after')
-    def _check_ensemble(self) -> AimdSegment:
-        if self.ensemble != 'nve' and self.temperature_K is None:
-            raise ValueError(f'an {self.ensemble} segment needs temperature_K')
-        if self.ensemble == 'nve' and self.temperature_end_K is not None:
-            raise ValueError('an nve segment has no thermostat and cannot follow temperature_end_K')
-        npt_only = ('pressure_GPa', 'lattice_friction_per_ps', 'lattice_mass_amu')
-        for name, ensemble in [
-            *((name, 'npt') for name in npt_only),
-            ('thermostat', 'nvt'),
-            ('thermostat_mass', 'nvt'),
-        ]:
-            if getattr(self, name) is not None and self.ensemble != ensemble:
-                raise ValueError(f'{name} acts in {ensemble} only, this segment is {self.ensemble}')
-        if self.friction_per_ps is not None and not self.is_langevin:
-            raise ValueError(
-                'friction_per_ps acts with the Langevin thermostat only: npt, or nvt with thermostat langevin'
-            )
-        if self.thermostat_mass is not None and self.is_langevin:
-            raise ValueError('thermostat_mass belongs to the Nosé–Hoover thermostat, this segment has Langevin')
-        return self
-
-    @property
-    def is_langevin(self) -> bool:
-        """Whether the thermostat is Langevin's."""
-        return self.ensemble == 'npt' or self.thermostat == 'langevin'
-
-    @property
-    def is_ramp(self) -> bool:
-        """Whether the temperature changes along the segment."""
-        return self.temperature_end_K is not None and self.temperature_end_K != self.temperature_K
 
 
 @dataclass(frozen=True)
@@ -210,6 +81,11 @@ class AimdPlan(BaseModel):
         Every how many steps a frame is kept, counted from the start of the plan: frames are equidistant over seams.
     max_steps_per_run : int
         A longer segment is split.
+    volume_ratio_min, volume_ratio_max : float
+        A moving cell whose volume leaves these bounds, relative to that of the starting structure, has collapsed or
+        flown apart.
+    relaxation_force_eV_A : float
+        Largest force that a relaxation before a segment may leave, eV/Å.
     segments : list of AimdSegment
         In order.
     """
@@ -220,6 +96,9 @@ class AimdPlan(BaseModel):
     seed: int = Field(default=1, ge=0, lt=2**31 - 1)
     frame_stride: int = Field(default=1, ge=1)
     max_steps_per_run: int = Field(default=MAX_STEPS_PER_RUN, ge=1, le=MAX_STEPS_PER_RUN)
+    volume_ratio_min: float = Field(default=0.5, gt=0.0, lt=1.0)
+    volume_ratio_max: float = Field(default=2.0, gt=1.0, allow_inf_nan=False)
+    relaxation_force_eV_A: float = Field(default=0.01, gt=0.0, le=1.0)  # noqa: N815 - eV and Å are the units
     segments: list[AimdSegment] = Field(min_length=1)
 
     @field_validator('timestep_fs')
@@ -241,7 +120,11 @@ class AimdPlan(BaseModel):
         duplicates = sorted({name for name in names if names.count(name) > 1})
         if duplicates:
             raise ValueError(f'two segments are called {", ".join(duplicates)}: names must differ')
-        for segment in self.segments:
+        for index, segment in enumerate(self.segments):
+            if segment.start_from is not None and segment.start_from not in names[:index]:
+                raise ValueError(
+                    f'segment {segment.name} starts from `{segment.start_from}`, which is no segment before it'
+                )
             if self.steps(segment) < 1:
                 raise ValueError(
                     f'segment {segment.name} lasts {segment.duration_fs:g} fs, less than one time step of '
@@ -270,6 +153,11 @@ class AimdPlan(BaseModel):
     def steps(self, segment: AimdSegment) -> int:
         """Return the number of time steps of a segment: its duration to the nearest step."""
         return round(segment.duration_fs / self.timestep_fs)
+
+    def parent(self, segment: AimdSegment) -> str | None:
+        """Return the name of the segment from whose end another one starts; ``None`` for the first."""
+        index = self.segments.index(segment)
+        return segment.start_from or (self.segments[index - 1].name if index else None)
 
     @property
     def total_steps(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,15 +16,33 @@ from aiida.orm.nodes.data.base import to_aiida_type
 
 from aiida_softclay.calculations.caching import ReuseOnlySuccess
 from aiida_softclay.data.frames import FramesData
-from aiida_softclay.data.frames_file import export_deepmd_npy, select
+from aiida_softclay.data.frames_file import FramesFile, export_deepmd_npy, select
 
 #: Backend → (flag of ``dp``, extension of a frozen model).
 BACKENDS = {
     'tensorflow': ('--tf', '.pb'),
     'pytorch': ('--pt', '.pth'),
     'pytorch-exportable': ('--pt-expt', '.pt2'),
-    'jax': ('--jax', '.jax'),
+    # One file; `.jax` and `.savedmodel`, which LAMMPS wants, are folders.
+    'jax': ('--jax', '.hlo'),
     'dpmodel': ('--dp', '.dp'),
+}
+#: Backends of DeePMD-kit 3.2 that are known here but cannot be used, with the reason.
+UNSUPPORTED_BACKENDS = {
+    'paddle': 'its frozen model is two files, of which LAMMPS needs both, and a potential here is one file',
+    'tensorflow2': 'its frozen model is a folder, and a potential here is one file',
+}
+#: Backends that run models but do not train them.
+INFERENCE_ONLY = ('dpmodel',)
+#: Where a job computes → shell lines at its beginning.
+DEVICES = {
+    # TensorFlow and PyTorch heed the first, JAX the second, DeePMD's PyTorch backend the third.
+    'cpu': 'export CUDA_VISIBLE_DEVICES=-1 JAX_PLATFORMS=cpu DEVICE=cpu',
+    'gpu': (
+        'if ! nvidia-smi -L > GPU 2>&1 && ! [ -e /dev/kfd ]; then\n'
+        '  echo "SOFTCLAY: no GPU on $(hostname)" > REFUSED; exit 1\n'
+        'fi'
+    ),
 }
 #: The share of the wall time after which a job ends itself, so that it is not cut while it writes.
 WALLTIME_SHARE = 0.95
@@ -31,8 +50,26 @@ WALLTIME_SHARE = 0.95
 
 def validate_backend(node: orm.Str, _: Any = None) -> str | None:
     """Return a sentence if DeePMD has no such backend."""
-    if node.value not in BACKENDS:
-        return f'unknown backend `{node.value}`: choose from {", ".join(BACKENDS)} (DPA models train with pytorch)'
+    return backend_problem(node.value)
+
+
+def backend_problem(backend: str, trains: bool = False) -> str | None:
+    """Return why a backend cannot be used (``trains``: to train), or ``None``."""
+    usable = [name for name in BACKENDS if not (trains and name in INFERENCE_ONLY)]
+    if backend in usable:
+        return None
+    choose = f'choose from {", ".join(usable)} (DPA models train with pytorch)'
+    if backend in UNSUPPORTED_BACKENDS:
+        return f'the backend `{backend}` cannot be used: {UNSUPPORTED_BACKENDS[backend]}; {choose}'
+    if backend in BACKENDS:
+        return f'the backend `{backend}` runs models but does not train them: {choose}'
+    return f'unknown backend `{backend}`: {choose}'
+
+
+def validate_device(node: orm.Str, _: Any = None) -> str | None:
+    """Return a sentence if there is no such device."""
+    if node.value not in DEVICES:
+        return f'unknown device `{node.value}`: choose from {", ".join(DEVICES)}, or give none to take what dp finds'
     return None
 
 
@@ -42,7 +79,13 @@ def validate_positive(node: orm.Int | orm.Float, port: Any = None) -> str | None
 
 
 def export_frames(
-    frames: FramesData, folder: Folder, name: str, type_map: list[str], n_max: int | None = None, seed: int = 0
+    frames: FramesData,
+    folder: Folder,
+    name: str,
+    type_map: list[str],
+    n_max: int | None = None,
+    seed: int = 0,
+    origins: str | None = None,
 ) -> tuple[list[str], int]:
     """Write frames as DeePMD systems below ``name`` in the folder of a job.
 
@@ -58,22 +101,32 @@ def export_frames(
         Chemical symbols in the order of the model's types.
     n_max : int, optional
         Write at most so many frames, drawn at random with ``seed``.
+    origins : str, optional
+        File in the folder of the job in which to write which frame is from where (see :func:`write_origins`).
 
     Returns
     -------
     tuple
         Paths of the systems in the job, and the number of frames.
     """
-    target = Path(folder.abspath) / name
-    with frames.open_path() as path:
-        if n_max is None or frames.n_frames <= n_max:
-            systems, n_frames = export_deepmd_npy(path, target, type_map), frames.n_frames
-        else:
-            with tempfile.TemporaryDirectory() as scratch:
-                chosen = Path(scratch) / FramesData.FILE_NAME
-                select(path, chosen, n_max, seed)
-                systems, n_frames = export_deepmd_npy(chosen, target, type_map), n_max
+    root = Path(folder.abspath)
+    with frames.open_path() as path, tempfile.TemporaryDirectory() as scratch:
+        chosen, n_frames = path, frames.n_frames
+        if n_max is not None and n_frames > n_max:
+            chosen, n_frames = Path(scratch) / FramesData.FILE_NAME, n_max
+            select(path, chosen, n_max, seed)
+        with FramesFile(chosen) as file:
+            systems = export_deepmd_npy(file, root / name, type_map)
+            if origins is not None:
+                write_origins(file, root / origins)
     return [f'{name}/{system}' for system in systems], n_frames
+
+
+def write_origins(file: FramesFile, path: Path) -> None:
+    """Write where the frames are from: ``origins`` (label and stage) and the index of that of each, by system."""
+    origins = [{key: str(source.get(key, '')) for key in ('label', 'stage')} for source in file.sources]
+    systems = [view.source_index[:].tolist() for view in file.blocks() if view.n_frames]
+    path.write_text(json.dumps({'origins': origins, 'systems': systems}), encoding='utf-8')
 
 
 def missing_elements(frames: FramesData, type_map: list[str]) -> list[str]:
@@ -119,7 +172,13 @@ class DpCalculation(ReuseOnlySuccess, CalcJob):
             'backend', valid_type=orm.Str, default=lambda: orm.Str('tensorflow'), serializer=to_aiida_type,
             validator=validate_backend, help=f'DeePMD backend: {", ".join(BACKENDS)}.',
         )  # fmt: skip
+        spec.input(
+            'device', valid_type=orm.Str, required=False, serializer=to_aiida_type, validator=validate_device,
+            help='`cpu` hides the GPUs from dp; `gpu` ends the job at once where there is none; by default dp takes '
+            'what it finds. What it took is in the statistics.',
+        )  # fmt: skip
         spec.output('statistics', valid_type=orm.Dict, help='Versions, timings and what the program said of itself.')
+        spec.exit_code(210, 'ERROR_NO_GPU', message='the job was to compute on a GPU and found none: {reason}')
         spec.exit_code(300, 'ERROR_NO_OUTPUT', message='dp left no output: the job did not start or its files are gone')
         spec.exit_code(310, 'ERROR_PROGRAM_STOPPED', message='dp stopped: {reason}')
         spec.exit_code(320, 'ERROR_NO_MODEL', message='dp wrote no model: {reason}')
@@ -151,9 +210,11 @@ class DpCalculation(ReuseOnlySuccess, CalcJob):
         seconds = self.inputs.metadata.options.get('max_wallclock_seconds', None)
         if seconds:
             lines.append(watchdog(WALLTIME_SHARE * seconds))
+        if 'device' in self.inputs:
+            lines.insert(0, DEVICES[self.inputs.device.value])
         calc_info.prepend_text = '\n'.join(lines)
         outputs = [info.stdout_name for info in calc_info.codes_info]
-        calc_info.retrieve_list = [*outputs, 'WALLTIME', *self._RETRIEVE]
+        calc_info.retrieve_list = [*outputs, 'WALLTIME', 'REFUSED', *self._RETRIEVE]
         calc_info.retrieve_temporary_list = []
         calc_info.local_copy_list = []
         calc_info.remote_copy_list = []

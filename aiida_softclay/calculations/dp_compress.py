@@ -59,12 +59,22 @@ class DpCompressCalculation(DpCalculation):
             'max_force_difference', valid_type=orm.Float, default=lambda: orm.Float(0.01), serializer=to_aiida_type,
             validator=validate_positive, help='Largest allowed |ΔF| of an atom between the two models, eV/Å.',
         )  # fmt: skip
+        spec.input(
+            'max_energy_difference', valid_type=orm.Float, default=lambda: orm.Float(0.001),
+            serializer=to_aiida_type, validator=validate_positive,
+            help='Largest allowed difference of the energies of a frame, eV/atom.',
+        )  # fmt: skip
+        spec.input(
+            'max_virial_difference', valid_type=orm.Float, default=lambda: orm.Float(0.01),
+            serializer=to_aiida_type, validator=validate_positive,
+            help='Largest allowed difference of a component of the virials of a frame, eV/atom.',
+        )  # fmt: skip
         spec.inputs.validator = _validate_inputs
         spec.output('potential', valid_type=PotentialData, help='The compressed model.')
         spec.exit_code(303, 'ERROR_NO_COMPARISON', message='the two models could not be compared: {reason}')
         spec.exit_code(
             510, 'ERROR_MODELS_DIFFER',
-            message='compression changed a force by {difference:.3g} eV/Å (limit {limit:g}): lower `step`',
+            message='compression changed {what}: lower `step`',
         )  # fmt: skip
 
     def prepare_for_submission(self, folder: Folder) -> datastructures.CalcInfo:

@@ -31,9 +31,11 @@ def _validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
 
 
 class DpTestCalculation(DpCalculation):
-    """Predict frames that the model has not seen and report the errors, overall and system by system."""
+    """Predict frames that the model has not seen and report the errors: overall, by system, by structure and stage."""
 
     _STEP = 'test'
+    #: Which frame of which system is from which structure and stage.
+    ORIGINS = 'origins.json'
 
     @classmethod
     def define(cls, spec: Any) -> None:
@@ -54,7 +56,11 @@ class DpTestCalculation(DpCalculation):
             help='Seed of the choice.',
         )  # fmt: skip
         spec.inputs.validator = _validate_inputs
-        spec.output('errors', valid_type=orm.Dict, help='RMSE, MAE and largest error, overall and by system.')
+        spec.output(
+            'errors',
+            valid_type=orm.Dict,
+            help='RMSE, MAE and largest error: overall, by system, by structure (label), by structure and stage.',
+        )
         spec.output('details', valid_type=orm.ArrayData, help='Reference and prediction, for parity plots.')
         spec.exit_code(304, 'ERROR_NO_DETAILS', message='the detail files of dp test cannot be used: {reason}')
         spec.exit_code(501, 'ERROR_PREDICTION_NOT_FINITE', message='the model predicts numbers that are not finite')
@@ -64,7 +70,7 @@ class DpTestCalculation(DpCalculation):
         potential = self.inputs.potential
         export_frames(
             self.inputs.frames, folder, 'data/test', potential.type_map,
-            self.inputs.max_frames.value, self.inputs.seed.value,
+            self.inputs.max_frames.value, self.inputs.seed.value, self.ORIGINS,
         )  # fmt: skip
         command = ['test', '-m', potential.filename, '-s', 'data/test', '-n', '0', '-d', 'detail']
         calc_info = self._calc_info(command)

@@ -11,6 +11,13 @@ from aiida.common import CalcInfo, CodeInfo, InputValidationError
 from aiida.plugins import CalculationFactory, DataFactory
 
 from aiida_softclay.calculations.caching import ReuseOnlySuccess
+from aiida_softclay.calculations.lammps_committee import (
+    DEVIATION_FILE,
+    committee_problem,
+    members,
+    model_filename,
+    pair_style_line,
+)
 from aiida_softclay.calculations.lammps_potential import check_elements, parse_classical
 from aiida_softclay.calculations.lammps_script import (
     DATA_FILE,
@@ -83,10 +90,12 @@ def validate_physics(value, _):
     classical = value.get('classical') or {}
     if ('potential' in value) == ('pair_lines' in classical):
         return 'give either a potential (a model file) or classical.pair_lines, and not both'
+    if problem := committee_problem(value):
+        return problem
     try:
         symbols = structure_symbols(value['structure'])
-        _interaction(value, elements_in_order(symbols))
         plan = MdPlan.from_dict(value['plan'].get_dict())
+        _interaction(value, elements_in_order(symbols), plan)
         if 'velocities' in value:
             _velocities(value['velocities'], len(symbols))
         elif 'resume' not in value and plan.needs_velocities(0) and plan.initial_temperature(0) is None:
@@ -135,7 +144,7 @@ def _velocities(node: orm.ArrayData, n_atoms: int) -> np.ndarray:
     return velocities
 
 
-def _interaction(inputs, structure_elements: list[str]) -> tuple[list[str], list[str], dict[str, float]]:
+def _interaction(inputs, structure_elements: list[str], plan: MdPlan) -> tuple[list[str], list[str], dict[str, float]]:
     """Return script lines, elements in the order of the atom types, and charges.
 
     Raises
@@ -146,19 +155,13 @@ def _interaction(inputs, structure_elements: list[str]) -> tuple[list[str], list
     if 'potential' in inputs:
         type_map = list(inputs['potential'].type_map)
         check_elements(structure_elements, type_map, 'the potential')
-        lines = [f'pair_style deepmd {model_filename(inputs["potential"])}', f'pair_coeff * * {" ".join(type_map)}']
-        return lines, type_map, {}
+        return [pair_style_line(inputs, plan), f'pair_coeff * * {" ".join(type_map)}'], type_map, {}
     classical = inputs['classical']
     node = classical['pair_lines']
     data = node.get_list() if isinstance(node, orm.List) else node.get_dict()
     names = [file.filename for file in (classical.get('files') or {}).values()]
     potential = parse_classical(data, structure_elements, names)
     return list(potential.lines), list(potential.elements), dict(potential.charges)
-
-
-def model_filename(potential: orm.SinglefileData) -> str:
-    """Return the name of the model in the run: constant, but with its extension, by which DeePMD finds its backend."""
-    return 'model' + PurePosixPath(potential.filename).suffix
 
 
 class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
@@ -190,6 +193,29 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
             help='Stages and time step, see aiida_softclay.calculations.md_plan.MdPlan.',
         )
         spec.input('potential', valid_type=PotentialData, required=False, help='DeePMD model file.')
+        spec.input_namespace(
+            'committee',
+            valid_type=PotentialData,
+            required=False,
+            dynamic=True,
+            help='Other models of the same elements: the potential drives, all of them give the model deviation.',
+        )
+        spec.input(
+            'deviation_every',
+            valid_type=orm.Int,
+            required=False,
+            serializer=orm.to_aiida_type,
+            validator=lambda node, _: None if node is None or node.value > 0 else 'deviation_every must be above 0',
+            help='Steps between model deviations, counted from the start of each stage; with each frame if not given.',
+        )
+        spec.input(
+            'max_model_deviation_eV_A',
+            valid_type=orm.Float,
+            required=False,
+            serializer=orm.to_aiida_type,
+            validator=lambda node, _: None if node is None or node.value > 0 else 'the limit must be above 0 eV/Å',
+            help='The run is judged to have failed if the mean over a stage of the largest force deviation is above.',
+        )
         spec.input_namespace('classical', required=False, help='Classical potential instead of a model file.')
         spec.input(
             'classical.pair_lines',
@@ -251,6 +277,13 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
         spec.output_namespace(
             'trajectories', valid_type=MdTrajectoryData, dynamic=True, required=False, help='Trajectory of each stage.'
         )
+        spec.output_namespace(
+            'model_deviation',
+            valid_type=orm.ArrayData,
+            dynamic=True,
+            required=False,
+            help='Deviation of the forces and virials of the committee in each stage, with units.',
+        )
 
         spec.exit_code(310, 'ERROR_NO_LOG', message='LAMMPS wrote no log, it did not start: {error}')
         spec.exit_code(311, 'ERROR_NO_STAGE', message='the log ends before the first stage began: {error}')
@@ -294,6 +327,12 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
             message='energies or positions are not finite in stage {stage} after step {step}: {error}. '
             'The structure or the potential is unphysical there',
         )
+        spec.exit_code(
+            503,
+            'ERROR_MODEL_DEVIATION',
+            message='the models disagree in stage {stage}: the largest force deviation is {mean:.3g} eV/Å on average, '
+            'the limit is {limit:g}; the potential does not know these configurations',
+        )
 
     def prepare_for_submission(self, folder):
         """Write data file, script and potential."""
@@ -303,7 +342,7 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
         options = inputs.metadata.options
         symbols = structure_symbols(structure)
         try:
-            lines, elements, charges = _interaction(inputs, elements_in_order(symbols))
+            lines, elements, charges = _interaction(inputs, elements_in_order(symbols), plan)
         except ValueError as exception:
             raise InputValidationError(str(exception)) from exception
 
@@ -325,7 +364,7 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
 
         copied = {}
         if 'potential' in inputs:
-            copied[model_filename(inputs.potential)] = inputs.potential
+            copied |= {model_filename(node, number): node for number, node in enumerate(members(inputs))}
         for node in (inputs.get('classical', {}).get('files') or {}).values():
             copied[node.filename] = node
         for filename, node in copied.items():
@@ -344,6 +383,8 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
         calcinfo.provenance_exclude_list = [*copied, DATA_FILE]
         calcinfo.retrieve_list = [options.output_filename, LOG_FILE]
         calcinfo.retrieve_temporary_list = [f'*{DUMP_SUFFIX}', FINAL_FILE, '*.restart']
+        if inputs.get('committee'):
+            calcinfo.retrieve_temporary_list.append(DEVIATION_FILE)
         if 'settings' in inputs:
             calcinfo.retrieve_list += inputs.settings.get_dict().get('additional_retrieve_list', [])
         if restart_file is not None:

@@ -15,6 +15,7 @@ from aiida_vasp.parsers.content_parsers.potcar import MultiPotcarIo
 from aiida_softclay.data.frames import FramesData
 
 from .caching import ReuseOnlySuccess
+from .potcar_cutoff import cutoff_problem
 from .vasp_inputs import grouped_kinds, poscar_text
 
 SAMPLING_KEYS = {
@@ -24,6 +25,11 @@ SAMPLING_KEYS = {
     'segment_index': 'its place in the plan (default 0)',
     'label': 'name of the starting structure, recorded with the frames',
     'temperature_limit_K': 'a hotter run has exploded (default 5 times the highest target + 1000 K)',
+    'volume_start_A3': 'volume at the start of the whole plan (default that of the structure)',
+    'volume_ratio_min': 'a moving cell that shrinks below this share of it has collapsed (default 0.5)',
+    'volume_ratio_max': 'a moving cell that grows beyond this multiple of it has flown apart (default 2)',
+    'start_from': 'segment from whose end this one starts, if it is not the one before, recorded',
+    'begins_anew': 'whether the run starts from a relaxed structure with new velocities, recorded (default false)',
     'keep_vasprun': 'keep vasprun.xml in the repository (default false: only the frames are kept)',
 }
 
@@ -91,6 +97,10 @@ def sampling_problem(sampling: Mapping[str, Any]) -> str | None:
         value = sampling.get(key, lowest)
         if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
             return f'sampling.{key} is {value!r}: give a whole number of at least {lowest}'
+    for key in ('temperature_limit_K', 'volume_start_A3', 'volume_ratio_min', 'volume_ratio_max'):
+        value = sampling.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0):
+            return f'sampling.{key} is {value!r}: give a number above 0'
     return None
 
 
@@ -114,6 +124,8 @@ def _validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
         tags = {key.lower(): value for key, value in inputs['parameters'].get_dict().items()}
         if tags.get('ibrion') != 0 or not tags.get('nsw', 0) > 0:
             problem = 'this calculation runs MD: the INCAR needs IBRION = 0 and NSW > 0'
+        if problem is None:
+            problem = cutoff_problem(tags, (inputs.get('potential') or {}).values())
     return problem
 
 
@@ -197,12 +209,37 @@ class VaspMdCalculation(ReuseOnlySuccess, VaspCalculation):
             invalidates_cache=True,
         )  # fmt: skip
         spec.exit_code(
+            402, 'ERROR_ELECTRONIC_BREAKDOWN',
+            message='the electronic minimisation broke down after {done} of {planned} steps: {reason}',
+            invalidates_cache=True,
+        )  # fmt: skip
+        spec.exit_code(
+            403, 'ERROR_FINAL_STATE_LOST',
+            message='{reason}; the frames fix the state after {done} of {planned} steps, from which the run can go on',
+            invalidates_cache=True,
+        )  # fmt: skip
+        spec.exit_code(
             500, 'ERROR_NOT_FINITE', message='energies, forces or temperatures are not finite at step {step}'
         )
         spec.exit_code(
             501, 'ERROR_TEMPERATURE_RUNAWAY',
             message='the temperature reached {temperature:.0f} K at step {step}, the plan asks for {target:.0f} K: '
             'check the starting structure for atoms too close, and the time step',
+        )  # fmt: skip
+        spec.exit_code(
+            502, 'ERROR_ELECTRONIC_NOT_CONVERGED',
+            message='none of the {steps} steps that were to be kept as frames converged electronically: '
+            'raise NELM or change ALGO',
+        )  # fmt: skip
+        spec.exit_code(
+            503, 'ERROR_VOLUME_COLLAPSE',
+            message='the cell collapsed to {ratio:.2f} of its starting volume at step {step} (the bound is {bound:g}): '
+            'check the starting density, and the mass and friction of the barostat',
+        )  # fmt: skip
+        spec.exit_code(
+            504, 'ERROR_VOLUME_EXPANSION',
+            message='the cell grew to {ratio:.2f} times its starting volume at step {step} (the bound is {bound:g}): '
+            'the material boils at this temperature and pressure; lower the temperature or raise the pressure',
         )  # fmt: skip
         spec.exit_code(
             710, 'WARNING_ELECTRONIC_NOT_CONVERGED',

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.common.exceptions import ValidationError
-from aiida.engine import ExitCode
+from aiida.engine import CalcJob, ExitCode
 from aiida.parsers import Parser
 
 from aiida_softclay.data.potential import PotentialData
@@ -37,14 +37,22 @@ class DpParser(Parser):
         """Return the exit code of a full disk or memory, if one was reported."""
         found = failure_kind(*logs, *self.scheduler_texts())
         if found is None:
+            # What a scheduler reports of itself, AiiDA has set before the parser is called.
+            if self.node.exit_status == CalcJob.exit_codes.ERROR_SCHEDULER_OUT_OF_MEMORY.status:
+                return self.exit_codes.ERROR_OUT_OF_MEMORY.format(reason='the scheduler says so')
             return None
         kind, line = found
         code = self.exit_codes.ERROR_DISK_FULL if kind == 'disk' else self.exit_codes.ERROR_OUT_OF_MEMORY
         return code.format(reason=line)
 
+    def without_gpu(self) -> ExitCode | None:
+        """Return the exit code of a job that was to compute on a GPU where there is none."""
+        refused = self.text('REFUSED').strip()
+        return self.exit_codes.ERROR_NO_GPU.format(reason=refused) if 'no GPU' in refused else None
+
     def stopped(self, *logs: str) -> ExitCode:
         """Return the exit code of a program that ended early, with its last words."""
-        failure = self.resource_failure(*logs)
+        failure = self.without_gpu() or self.resource_failure(*logs)
         if failure is not None:
             return failure
         if self.was_cut:

@@ -11,6 +11,13 @@ from aiida_softclay.calculations.dp_base import model_filename
 from .dp_base import DpParser
 from .dp_files import UnreadableError, read_model_deviation
 
+#: What must agree: words, key of the agreement, input with the limit, unit.
+COMPARED = (
+    ('an energy', 'max_energy_difference_eV_atom', 'max_energy_difference', 'eV/atom'),
+    ('a force', 'max_force_difference_eV_A', 'max_force_difference', 'eV/Å'),
+    ('a virial', 'max_virial_difference_eV_atom', 'max_virial_difference', 'eV/atom'),
+)
+
 
 class DpCompressParser(DpParser):
     """Take the compressed model and how far it is from the original."""
@@ -38,10 +45,14 @@ class DpCompressParser(DpParser):
         if agreement is None:
             failure = self.resource_failure(comparison_log)
             return failure or self.exit_codes.ERROR_NO_COMPARISON.format(reason=problem)
-        difference, limit = agreement['max_force_difference_eV_A'], self.node.inputs.max_force_difference.value
-        # Written so that a difference that is not a number does not pass.
-        if not difference <= limit:
-            return self.exit_codes.ERROR_MODELS_DIFFER.format(difference=difference, limit=limit)
+        changed = [
+            f'{what} by {agreement[found]:.3g} {unit} (limit {self.node.inputs[limit].value:g})'
+            for what, found, limit, unit in COMPARED
+            # Written so that a difference that is not a number does not pass.
+            if not agreement[found] <= self.node.inputs[limit].value
+        ]
+        if changed:
+            return self.exit_codes.ERROR_MODELS_DIFFER.format(what=', '.join(changed))
         return None
 
     def agreement(self) -> tuple[dict[str, Any] | None, str]:

@@ -41,6 +41,15 @@ _MEMORY = re.compile(
     re.IGNORECASE,
 )
 _DISK = re.compile(r'No space left on device|Disk quota exceeded|ENOSPC|File system is full', re.IGNORECASE)
+#: Of TensorFlow and of PyTorch.
+_OTHER_MODEL = re.compile(
+    r'Assign requires shapes of both tensors to match|mismatch between the current graph and the graph from the '
+    r'checkpoint|graph key that is missing from the checkpoint|size mismatch for |Error\(s\) in loading state_dict'
+)
+_CHECKPOINT_GONE = re.compile(
+    r'(?:does not exist|No such file or directory|not found|NotFoundError|Failed to find any matching files).*'
+    r'model\.ckpt|DataLossError|Unable to open table file|PytorchStreamReader failed'
+)
 
 
 class UnreadableError(ValueError):
@@ -105,6 +114,10 @@ def read_learning_curve(lines: Iterable[str]) -> LearningCurve:
     fresh = False
     for raw in lines:
         line = raw.rstrip('\n')
+        if '#' in line and not line.startswith('#'):
+            # A row cut by a kill, without the end of its line: the header of the continued run follows right behind.
+            dropped += 1
+            line = line[line.index('#') :]
         if line.startswith('#'):
             words = line[1:].split()
             if not words or words[0] != 'step':
@@ -184,6 +197,18 @@ def failure_kind(*texts: str) -> tuple[str, str] | None:
     return None
 
 
+def checkpoint_failure(text: str) -> tuple[str, str] | None:
+    """Return (``other`` or ``gone``, the line that says so) if dp could not go on from a checkpoint.
+
+    ``other``: its networks have other shapes or names; ``gone``: it is missing or damaged.
+    """
+    for kind, pattern in (('other', _OTHER_MODEL), ('gone', _CHECKPOINT_GONE)):
+        match = next((line for line in text.splitlines() if pattern.search(line)), None)
+        if match:
+            return kind, match.strip()[:300]
+    return None
+
+
 def last_words(text: str) -> str:
     """Return the last line that is neither noise nor routine: of a traceback, the line with the error."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not _NOISE.search(line)]
@@ -227,6 +252,11 @@ class ErrorSum:
         self.absolute += float(np.abs(flat).sum())
         self.largest = max(self.largest, float(np.abs(flat).max(initial=0.0)))
         self.frame_squares += (flat**2).mean(axis=1).tolist()
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames added."""
+        return len(self.frame_squares)
 
     def summary(self, unit: str) -> dict[str, Any]:
         """Return the errors; the standard error of the RMSE is that of the mean square over twice the RMSE."""

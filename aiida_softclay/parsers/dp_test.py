@@ -1,8 +1,9 @@
-"""Parser of ``dp test``: errors overall and by system, and the arrays of parity plots."""
+"""Parser of ``dp test``: errors overall, by system, by structure and stage, and the arrays of parity plots."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,22 @@ import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode
 
+from aiida_softclay.calculations.dp_test import DpTestCalculation
+
 from .dp_base import DpParser
 from .dp_files import ErrorSum, TestedSystem, UnreadableError, iter_detail, read_tested_systems
 
 UNITS = {'energy': 'meV/atom', 'force': 'meV/Å', 'virial': 'meV/atom'}
 #: The exporter marks systems without virials by this ending of their name; dp fills their reference with zeros.
 NO_VIRIAL = '_no_virial'
+
+
+def _sums() -> dict[str, ErrorSum]:
+    return {name: ErrorSum() for name in UNITS}
+
+
+def _summaries(sums: Mapping[str, ErrorSum]) -> dict[str, Any]:
+    return {name: total.summary(UNITS[name]) for name, total in sums.items()}
 
 
 class TestDetails:
@@ -29,6 +40,8 @@ class TestDetails:
         Keep at most about so many atoms for the parity plot, at an even stride.
     tested : sequence of TestedSystem
         What was tested, in order.
+    origins : mapping, optional
+        Which frame is from where, as :func:`~aiida_softclay.calculations.dp_base.write_origins` writes it.
 
     Raises
     ------
@@ -38,12 +51,22 @@ class TestDetails:
 
     __test__ = False
 
-    def __init__(self, folder: Path, max_forces: int, tested: Sequence[TestedSystem]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_forces: int,
+        tested: Sequence[TestedSystem],
+        origins: Mapping[str, Any] | None = None,
+    ) -> None:
         self.folder = folder
         self.tested = list(tested)
-        self.overall = {name: ErrorSum() for name in UNITS}
-        self.systems = {system.name: {name: ErrorSum() for name in UNITS} for system in tested}
+        self.overall = _sums()
+        self.systems = {system.name: _sums() for system in tested}
         self.n_atoms = {system.name: system.n_atoms for system in tested}
+        self.origins: list[dict[str, str]] = list(origins['origins']) if origins else []
+        self.origin_of = self._origins_by_system(origins['systems']) if origins else {}
+        self.by_stage: dict[tuple[str, str], dict[str, ErrorSum]] = {}
+        self.by_label: dict[str, dict[str, ErrorSum]] = {}
         self.energy: list[np.ndarray] = []
         self.energy_systems: list[np.ndarray] = []
         self.force: list[np.ndarray] = []
@@ -52,6 +75,13 @@ class TestDetails:
         self._read_forces(max_forces)
         if self._path('v', required=False) is not None:
             self._read_virials()
+
+    def _origins_by_system(self, systems: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+        """Return the index of the origin of each frame; the exporter numbers the systems, so their names sort alike."""
+        names = sorted(self.tested, key=lambda system: system.name)
+        if [system.n_frames for system in names] != [len(indices) for indices in systems]:
+            raise UnreadableError('dp test did not go through the frames that were written for it')
+        return {system.name: np.array(indices) for system, indices in zip(names, systems, strict=True)}
 
     def _by_frame(self) -> list[tuple[str, int]]:
         return [(system.name, system.n_frames) for system in self.tested]
@@ -101,23 +131,37 @@ class TestDetails:
             self._add('virial', chunk.system, 1000 * (chunk.prediction - chunk.reference) / n_atoms)
 
     def _add(self, name: str, system: str, difference: np.ndarray) -> None:
-        if len(difference):
-            self.overall[name].add(difference)
-            self.systems[system][name].add(difference)
+        """Add the errors of whole frames, which come in the order of the system, to all sums they belong to."""
+        if not len(difference):
+            return
+        self.overall[name].add(difference)
+        done = self.systems[system][name].n_frames
+        self.systems[system][name].add(difference)
+        if system not in self.origin_of:
+            return
+        indices = self.origin_of[system][done : done + len(difference)]
+        for index in np.unique(indices):
+            part = difference[indices == index]
+            label, stage = self.origins[index]['label'], self.origins[index]['stage']
+            for sums in (self.by_stage.setdefault((label, stage), _sums()), self.by_label.setdefault(label, _sums())):
+                sums[name].add(part)
 
     def errors(self) -> dict[str, Any]:
-        """Return the errors in meV/atom, meV/Å and meV/atom."""
-        return {
-            'overall': {name: total.summary(UNITS[name]) for name, total in self.overall.items()},
+        """Return the errors in meV/atom, meV/Å and meV/atom: overall, by system, by label, and by label and stage."""
+        errors: dict[str, Any] = {
+            'overall': _summaries(self.overall),
             'systems': {
-                system: {
-                    'n_atoms': self.n_atoms[system],
-                    **{name: total.summary(UNITS[name]) for name, total in sums.items()},
-                }
-                for system, sums in self.systems.items()
+                system: {'n_atoms': self.n_atoms[system], **_summaries(sums)} for system, sums in self.systems.items()
             },
             'n_frames': sum(system.n_frames for system in self.tested),
         }
+        if self.origin_of:
+            errors['labels'] = {label: _summaries(sums) for label, sums in sorted(self.by_label.items())}
+            errors['stages'] = [
+                {'label': label, 'stage': stage, **_summaries(sums)}
+                for (label, stage), sums in sorted(self.by_stage.items())
+            ]
+        return errors
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays of the parity plots."""
@@ -149,7 +193,7 @@ class DpTestParser(DpParser):
             return self.stopped(log)
         try:
             tested = read_tested_systems(log)
-            details = TestDetails(Path(folder), self.node.inputs.max_forces.value, tested)
+            details = TestDetails(Path(folder), self.node.inputs.max_forces.value, tested, self.frame_origins())
         except UnreadableError as error:
             return self.resource_failure(log) or self.exit_codes.ERROR_NO_DETAILS.format(reason=str(error))
         arrays = details.arrays()
@@ -166,3 +210,10 @@ class DpTestParser(DpParser):
         node.base.attributes.set('systems', list(details.systems))
         self.out('details', node)
         return None
+
+    def frame_origins(self) -> dict[str, Any] | None:
+        """Return which frame is from where, as the calculation noted it."""
+        try:
+            return json.loads(self.node.base.repository.get_object_content(DpTestCalculation.ORIGINS))
+        except FileNotFoundError:
+            return None

@@ -12,11 +12,13 @@ from aiida import orm
 from aiida.parsers import Parser
 
 from aiida_softclay.calculations.lammps import resume_point, structure_symbols
+from aiida_softclay.calculations.lammps_committee import DEVIATION_FILE
 from aiida_softclay.calculations.lammps_script import FINAL_FILE, LOG_FILE
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.data.trajectory import MdTrajectoryData
+from aiida_softclay.parsers.lammps_deviation import DEVIATION_UNITS, DeviationLog, deviation_arrays, read_deviation
 from aiida_softclay.parsers.lammps_files import FinalState, read_final_dump
-from aiida_softclay.parsers.lammps_log import DISK_FULL, RunLog, read_log
+from aiida_softclay.parsers.lammps_log import DISK_FULL, RunLog, StageLog, read_log
 from aiida_softclay.parsers.lammps_results import (
     THERMO_UNITS,
     convert_dump,
@@ -91,7 +93,8 @@ class LammpsMdParser(Parser):
     ) -> tuple[dict[str, int | None], bool]:
         last_frames: dict[str, int | None] = {}
         all_finite = True
-        self.frames = {}
+        self.frames, self.deviations = {}, {}
+        deviation = self._read_deviation(temporary)
         with tempfile.TemporaryDirectory() as scratch:
             for stage_log in log.stages:
                 name = stage_log.name
@@ -107,8 +110,30 @@ class LammpsMdParser(Parser):
                     self.out(f'trajectories.{name}', MdTrajectoryData.from_file(target))
                 arrays = thermo_arrays(self.plan, stage_log)
                 if len(arrays['step']):
-                    self.out(f'thermo.{name}', thermo_node(arrays))
+                    self.out(f'thermo.{name}', series_node(arrays, THERMO_UNITS))
+                if deviation is not None:
+                    self._deviation_output(stage_log, deviation, last_frames[name])
         return last_frames, all_finite
+
+    def _read_deviation(self, temporary: Path) -> DeviationLog | None:
+        path = temporary / DEVIATION_FILE
+        if 'committee' not in self.node.inputs or not path.is_file():
+            return None
+        with path.open(encoding='utf-8', errors='replace') as handle:
+            return read_deviation(handle)
+
+    def _deviation_output(self, stage_log: StageLog, deviation: DeviationLog, last_frame: int | None) -> None:
+        every = self.node.inputs.deviation_every.value if 'deviation_every' in self.node.inputs else None
+        arrays = deviation_arrays(self.plan, stage_log, deviation, every, last_frame)
+        if not len(arrays['step']):
+            return
+        self.out(f'model_deviation.{stage_log.name}', series_node(arrays, DEVIATION_UNITS))
+        largest = arrays['max_force_deviation_eV_A']
+        self.deviations[stage_log.name] = {
+            'mean_eV_A': float(largest.mean()),
+            'largest_eV_A': float(largest.max()),
+            'n_samples': len(largest),
+        }
 
     def _final_outputs(self, temporary: Path) -> FinalState | None:
         final = read_final_dump(temporary / FINAL_FILE)
@@ -127,6 +152,11 @@ class LammpsMdParser(Parser):
         self.out('structure', structure)
         self.out('velocities', velocities)
         return final
+
+    def _committee(self) -> list[str]:
+        if 'committee' not in self.node.inputs:
+            return []
+        return [self.node.inputs.committee[name].uuid for name in sorted(self.node.inputs.committee)]
 
     def _statistics(self, log: RunLog, engine: dict[str, Any], reason: str, restart: dict[str, Any] | None) -> None:
         stages = {
@@ -157,6 +187,8 @@ class LammpsMdParser(Parser):
             'lammps_version': log.version,
             'deepmd': engine.get('deepmd'),
             'engine': engine,
+            'committee': self._committee(),
+            'model_deviation': self.deviations,
             'dangerous_builds': log.dangerous_builds,
             'restart': restart,
             'resumed_from': self.node.inputs.resume.get_dict() if 'resume' in self.node.inputs else None,
@@ -199,6 +231,8 @@ class LammpsMdParser(Parser):
         if log.not_finite_step is not None or not all_finite:
             message = f'not finite at step {log.not_finite_step}' if log.not_finite_step is not None else 'positions'
             return codes.ERROR_NOT_FINITE.format(error=message, **where), 'not_finite'
+        if disagreement := self._disagreement():
+            return codes.ERROR_MODEL_DEVIATION.format(**disagreement), 'model_deviation'
         if log.interrupted:
             if restart is None:
                 return codes.ERROR_INTERRUPTED.format(restart='its start only', **where), 'interrupted'
@@ -222,11 +256,21 @@ class LammpsMdParser(Parser):
             return codes.ERROR_INCOMPLETE_OUTPUT.format(error='; '.join(missing)), 'incomplete_output'
         return None, 'completed'
 
+    def _disagreement(self) -> dict[str, Any] | None:
+        """Return the first stage in which the models differ by more than the limit on average."""
+        if 'max_model_deviation_eV_A' not in self.node.inputs:
+            return None
+        limit = self.node.inputs.max_model_deviation_eV_A.value
+        for stage, values in self.deviations.items():
+            if not values['mean_eV_A'] <= limit:
+                return {'stage': stage, 'mean': values['mean_eV_A'], 'limit': limit}
+        return None
 
-def thermo_node(arrays: dict[str, Any]) -> orm.ArrayData:
+
+def series_node(arrays: dict[str, Any], units: dict[str, str]) -> orm.ArrayData:
     """Return time series as a node that knows its units."""
     node = orm.ArrayData(arrays)
-    node.base.attributes.set('units', {name: THERMO_UNITS[name] for name in arrays})
+    node.base.attributes.set('units', {name: units[name] for name in arrays})
     return node
 
 

@@ -23,6 +23,11 @@ _NUMBER = r'([-+*.\dEeDdNnAaIiFf]+)'
 _IONIC = re.compile(
     rf'^\s*(\d+)\s+T=\s*{_NUMBER}\s+E=\s*{_NUMBER}\s+F=\s*{_NUMBER}\s+E0=\s*{_NUMBER}\s+EK=\s*{_NUMBER}'
 )
+_BREAKDOWN = re.compile(
+    r'Error EDDDAV: Call to ZHEGV failed|ERROR EDDIAG: Call to routine ZHEEV failed|LAPACK: Routine ZPOTRF failed|'
+    r'BRMIX: very serious problems|EDWAV: internal error, the gradient is not orthogonal',
+    re.IGNORECASE,
+)
 _ELECTRONIC = re.compile(r'^[A-Z]{2,4}\s*:\s*(\d+)')
 
 
@@ -136,6 +141,21 @@ def last_words(path: Path, size: int = 4000) -> str:
     return said[-1][:300] if said else ''
 
 
+def electronic_breakdown(path: Path, size: int = 20_000) -> str | None:
+    """Return the line in which VASP says that its electronic minimiser gave up, or ``None``.
+
+    These are the messages after which VASP stops, as `custodian` knows them; its warnings about the same routines are
+    not among them. Only the last ``size`` bytes of what the program printed are read.
+    """
+    if not path.is_file():
+        return None
+    with path.open('rb') as handle:
+        handle.seek(0, 2)
+        handle.seek(max(0, handle.tell() - size))
+        lines = handle.read().decode('utf-8', errors='replace').split('\n')
+    return next((line.strip()[:300] for line in lines if _BREAKDOWN.search(line)), None)
+
+
 def minimum_image_distance(first: Array, second: Array, cell: Array) -> Array:
     """Return the displacements ``first - second`` in Å, each made the shortest by whole lattice vectors."""
     scaled = (first - second) @ np.linalg.inv(cell)
@@ -178,3 +198,22 @@ def step_of_contcar(
     if residuals[best] > 0.02 + 0.5 * float(np.abs(moved).max()):
         return None
     return n_steps + best
+
+
+def central_velocities(before: Array, after: Array, cell: Array, timestep_fs: float) -> Array:
+    """Return the velocities between two frames that are two steps apart, for a run whose CONTCAR is lost.
+
+    ``v(t) = [x(t + dt) - x(t - dt)] / 2 dt`` is the velocity of the Verlet algorithm itself (L. Verlet, Phys. Rev. 159,
+    98 (1967)), so that nothing is lost at constant energy but digits; a thermostat makes a difference of the order dt².
+
+    Parameters
+    ----------
+    before, after : ndarray, shape (n_atoms, 3), Å, wrapped or not
+    cell : ndarray, shape (3, 3), Å, the same for both
+    timestep_fs : float
+
+    Returns
+    -------
+    ndarray, shape (n_atoms, 3), Å/fs
+    """
+    return minimum_image_distance(after, before, cell) / (2.0 * timestep_fs)

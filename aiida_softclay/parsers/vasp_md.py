@@ -20,6 +20,8 @@ from aiida_softclay.data.frames_file import FrameBlock, FramesFile, VasprunError
 from .vasp_files import (
     Oszicar,
     OutcarEnd,
+    central_velocities,
+    electronic_breakdown,
     kinetic_temperature,
     last_words,
     minimum_image_distance,
@@ -28,6 +30,7 @@ from .vasp_files import (
     step_of_contcar,
     temperatures,
 )
+from .vasp_md_physics import UNCONVERGED_SHARE, first_failure
 
 SERIES_UNITS = {
     'step': '1',
@@ -37,6 +40,7 @@ SERIES_UNITS = {
     'energy_sigma0_eV': 'eV',
     'kinetic_energy_eV': 'eV',
     'total_energy_eV': 'eV',
+    'volume_A3': 'Å^3',
     'segment_index': '1',
 }
 
@@ -56,6 +60,7 @@ class VaspMdParser(Parser):
         # Row i of an array in the order of VASP belongs to site order[i]; sites takes it back.
         self.sites = np.argsort(vasp_order(structure_kinds(self.structure)))
         self.first_step = int(self.sampling.get('first_step', 0))
+        self.stride = int(self.sampling.get('frame_stride', 1))
 
         end = self._read_end()
         rows = self._read_oszicar()
@@ -92,14 +97,22 @@ class VaspMdParser(Parser):
                 contcar, problem = None, 'CONTCAR does not follow from the recorded frames'
             else:
                 done = found
+        rebuilt = contcar is None and 'other atoms' not in problem
+        if rebuilt:
+            contcar, done = self._state_of_frames(reading['last'], summary.n_steps)
         steps = min(done, summary.n_steps)
-        series = self._series(rows, reading['energies'], steps)
+        series = self._series(rows, reading, steps)
         unconverged = sum(count >= int(self.tags.get('nelm', 60)) for count in rows.electronic_steps[:steps])
         n_frames = self._store_frames(path, reading, steps)
+        due = [step for step in range(steps) if (self.first_step + step) % self.stride == 0]
         statistics = {
             'program': summary.engine, 'segment': self.sampling.get('segment'), 'first_step': self.first_step,
-            'steps_planned': planned, 'steps_done': done, 'finished': end.finished, 'truncated': summary.truncated,
-            'n_frames': n_frames, 'frame_stride': int(self.sampling.get('frame_stride', 1)),
+            'steps_planned': planned, 'steps_done': done, 'steps_recorded': steps,
+            'finished': end.finished, 'truncated': summary.truncated,
+            'n_frames': n_frames, 'frame_stride': self.stride,
+            'steps_left_out': [self.first_step + step for step in sorted({*due} - {*reading['kept']})],
+            'state_from': None if contcar is None else f'frames ({problem})' if rebuilt else 'CONTCAR',
+            'start_from': self.sampling.get('start_from'), 'begins_anew': bool(self.sampling.get('begins_anew')),
             'timestep_fs': float(self.tags['potim']), 'n_atoms': len(self.sites), 'wall_time_s': end.wall_time_s,
             'steps_not_converged': unconverged, 'energy_kind': summary.energy_kind,
             'start': self._start(reading['first'], series), 'end': self._end(series),
@@ -112,19 +125,24 @@ class VaspMdParser(Parser):
             return codes.ERROR_NOT_FINITE.format(step=bad)
         if n_frames:
             self.out('frames', FramesData.from_file(path))
-        hottest = self._runaway(series)
-        if hottest is not None:
-            return hottest
-        due = any(step % statistics['frame_stride'] == 0 for step in range(self.first_step, self.first_step + steps))
+        failure = first_failure(series, self.tags, self.sampling, abs(np.linalg.det(self.structure.cell)))
+        if failure is not None:
+            facts = {**failure.facts, 'step': self.first_step + failure.facts.get('at', failure.step)}
+            return codes[failure.code].format(**facts)
         if due and not n_frames:
-            return codes.ERROR_NO_FRAMES.format(reason='no sampled step converged electronically')
+            return codes.ERROR_ELECTRONIC_NOT_CONVERGED.format(steps=len(due))
         if contcar is None:
             return codes.ERROR_NO_CONTCAR.format(reason=problem)
         self._output_end_state(contcar)
         if done < planned:
+            breakdown = None if end.finished else electronic_breakdown(self.folder / 'vasp_output')
+            if breakdown:
+                return codes.ERROR_ELECTRONIC_BREAKDOWN.format(done=done, planned=planned, reason=breakdown)
+            if rebuilt:
+                return codes.ERROR_FINAL_STATE_LOST.format(done=done, planned=planned, reason=problem)
             code = codes.ERROR_STOPPED_EARLY if end.finished else codes.ERROR_INTERRUPTED
             return code.format(done=done, planned=planned)
-        if unconverged > 0.01 * steps:
+        if unconverged > UNCONVERGED_SHARE * steps:
             return codes.WARNING_ELECTRONIC_NOT_CONVERGED.format(count=unconverged, steps=steps)
         return None
 
@@ -161,9 +179,23 @@ class VaspMdParser(Parser):
             return None, 'CONTCAR holds no velocities'
         return poscar, ''
 
+    def _state_of_frames(self, last: list[tuple[np.ndarray, np.ndarray]], n_steps: int) -> tuple[Poscar | None, int]:
+        """Return the last state that the frames themselves fix, and its step, for a run whose CONTCAR is lost.
+
+        A moving cell has velocities of its own, which frames do not fix well enough.
+        """
+        if len(last) < 3 or int(self.tags.get('isif', 2)) == 3:
+            return None, n_steps
+        (before, cell), (now, _), (after, _) = last
+        velocities = central_velocities(before, after, cell, float(self.tags['potim']))
+        if not (np.isfinite(now).all() and np.isfinite(velocities).all()):
+            return None, n_steps
+        order = vasp_order(structure_kinds(self.structure))
+        symbols = structure_symbols(self.structure)
+        return Poscar(cell, [symbols[site] for site in order], now[order], velocities[order], None), n_steps - 2
+
     def _read_frames(self, vasprun: Any, summary: VasprunSummary, rows: Oszicar, path: Path) -> dict[str, Any]:
         """Write the sampled frames to ``path`` as they are read; return what else is needed of all of them."""
-        stride = int(self.sampling.get('frame_stride', 1))
         nelm = int(self.tags.get('nelm', 60))
         source = {
             'label': self.sampling.get('label') or self.structure.get_formula(mode='hill'),
@@ -174,8 +206,10 @@ class VaspMdParser(Parser):
         # enough to recognise a frame, and 5000 steps of 500 atoms take 30 MB.
         tail: list[np.ndarray] = []
         energies: list[float] = []
+        volumes: list[float] = []
         finite: list[bool] = []
         kept: list[int] = []
+        last: list[tuple[np.ndarray, np.ndarray]] = []
         target: FramesFile | None = None
         try:
             for block in iter_vasprun(vasprun, summary, keep_unconverged=True):
@@ -185,13 +219,15 @@ class VaspMdParser(Parser):
                 if first is None:
                     first = (positions[0], np.asarray(block.cells[0]))
                 tail.extend(positions.astype(np.float32))
+                last = [*last, *zip(positions[-3:], np.asarray(block.cells)[-3:], strict=True)][-3:]
                 energies.extend(np.asarray(block.energies))
+                volumes.extend(np.abs(np.linalg.det(block.cells)))
                 good = np.isfinite(positions).all(axis=(1, 2)) & np.isfinite(forces).all(axis=(1, 2))
                 good &= np.isfinite(block.energies) & np.isfinite(block.cells).all(axis=(1, 2))
                 step = np.arange(len(finite), len(finite) + len(good))
                 finite.extend(good)
                 counts = np.array([rows.electronic_steps[i] if i < len(rows) else 0 for i in step])
-                chosen = ((self.first_step + step) % stride == 0) & good & (counts < nelm)
+                chosen = ((self.first_step + step) % self.stride == 0) & good & (counts < nelm)
                 if not chosen.any():
                     continue
                 picked = FrameBlock(
@@ -205,7 +241,10 @@ class VaspMdParser(Parser):
         finally:
             if target is not None:
                 target.close()
-        return {'first': first, 'tail': tail, 'energies': np.array(energies), 'finite': np.array(finite), 'kept': kept}
+        return {
+            'first': first, 'tail': tail, 'energies': np.array(energies), 'volumes': np.array(volumes),
+            'finite': np.array(finite), 'kept': kept, 'last': last,
+        }  # fmt: skip
 
     def _check_atoms(self, block: FrameBlock) -> None:
         symbols = structure_symbols(self.structure)
@@ -225,7 +264,7 @@ class VaspMdParser(Parser):
             shorter.replace(path)
         return wanted
 
-    def _series(self, rows: Oszicar, energies: np.ndarray, steps: int) -> dict[str, np.ndarray]:
+    def _series(self, rows: Oszicar, reading: dict[str, Any], steps: int) -> dict[str, np.ndarray]:
         """Return the columns of the steps ``0 .. steps - 1``; what OSZICAR does not have is not a number."""
 
         def column(values: Any) -> np.ndarray:
@@ -239,7 +278,8 @@ class VaspMdParser(Parser):
             'step': step,
             'time_fs': step * float(self.tags['potim']),
             'temperature_K': column(temperatures(rows, len(self.sites))),
-            'free_energy_eV': column(energies),
+            'free_energy_eV': column(reading['energies']),
+            'volume_A3': column(reading['volumes']),
             'energy_sigma0_eV': column(rows.energy_sigma0),
             'kinetic_energy_eV': column(rows.kinetic_energy),
             'total_energy_eV': column(rows.total_energy),
@@ -286,17 +326,6 @@ class VaspMdParser(Parser):
         if len(known):
             bad = bad | ~np.isfinite(series['temperature_K']) & (np.arange(len(bad)) <= known[-1])
         return int(self.first_step + np.flatnonzero(bad)[0]) if bad.any() else None
-
-    def _runaway(self, series: dict[str, np.ndarray]) -> ExitCode | None:
-        targets = [self.tags[tag] for tag in ('tebeg', 'teend') if tag in self.tags]
-        limit = self.sampling.get('temperature_limit_K') or (5 * max(targets) + 1000 if targets else None)
-        temperature = series['temperature_K']
-        if limit is None or not np.isfinite(temperature).any() or np.nanmax(temperature) <= limit:
-            return None
-        step = int(np.nanargmax(temperature))
-        return self.exit_codes.ERROR_TEMPERATURE_RUNAWAY.format(
-            temperature=float(temperature[step]), step=self.first_step + step, target=float(max(targets, default=limit))
-        )
 
     def _output_end_state(self, contcar: Poscar) -> None:
         structure = self.structure.clone()

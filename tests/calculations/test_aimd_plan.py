@@ -45,7 +45,7 @@ def one(**changes):
         ({'ensemble': 'npt', 'friction_per_ps': -1}, r'must be finite and not negative'),
         ({'friction_per_ps': 5}, r'friction_per_ps acts with the Langevin thermostat only'),
         ({'thermostat': 'langevin', 'thermostat_mass': 1.0}, r'thermostat_mass belongs to the Nosé–Hoover'),
-        ({'name': 'Hold it'}, r'lower-case letters, digits and underscores'),
+        ({'name': 'Hold it'}, r'lower-case letters, digits and single underscores'),
     ],
 )
 def test_a_bad_segment_gets_a_sentence(changes, sentence):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -14,6 +15,7 @@ from aiida import orm
 from aiida.common.folders import SandboxFolder
 
 from aiida_softclay.calculations.dp_base import watchdog
+from aiida_softclay.calculations.dp_checkpoint import identity_text
 from aiida_softclay.calculations.dp_train_input import training_input, training_problem
 
 
@@ -79,12 +81,16 @@ def builder_of(name, code, **inputs):
     return builder
 
 
-def prepare(builder):
-    """Return (calc_info, input.json, number of frames of each system) of a job that is not sent."""
+def instantiate(builder):
     from aiida.engine.utils import instantiate_process
     from aiida.manage import get_manager
 
-    process = instantiate_process(get_manager().get_runner(), builder)
+    return instantiate_process(get_manager().get_runner(), builder)
+
+
+def prepare(builder):
+    """Return (calc_info, input.json, number of frames of each system) of a job that is not sent."""
+    process = instantiate(builder)
     with SandboxFolder() as folder:
         calc_info = process.prepare_for_submission(folder)
         root = Path(folder.abspath)
@@ -166,8 +172,15 @@ def test_continued_training_names_the_checkpoint_and_takes_the_curve_along(fake_
         )
     )  # fmt: skip
     assert calc_info.codes_info[0].cmdline_params == ['--pt', 'train', 'input.json', '--restart', 'model.ckpt-20']
-    copied = [path for _, path, _ in calc_info.remote_copy_list]
-    assert copied == [f'/scratch/parent/{name}' for name in ('checkpoint', 'model.ckpt-20*', 'lcurve.out')]
+    copied = [(path, target) for _, path, target in calc_info.remote_copy_list]
+    assert copied == [
+        (f'/scratch/parent/{name}', target)
+        for name, target in (
+            ('checkpoint', '.'), ('model.ckpt-20*', '.'), ('lcurve.out', '.'),
+            ('model.json', 'parent_model.json'), ('out.json', 'parent_out.json'),
+        )
+    ]  # fmt: skip
+    assert 'cmp -s model.json parent_model.json' in calc_info.prepend_text
 
 
 def test_train_refuses_frames_that_do_not_fit(fake_code, tmp_path):
@@ -191,6 +204,131 @@ def test_backends_are_known_by_name(fake_code):
     builder = CalculationFactory('softclay.dp.train').get_builder()
     with pytest.raises(ValueError, match='unknown backend `numpy`'):
         builder.backend = orm.Str('numpy')
+
+
+@pytest.mark.parametrize(
+    ('backend', 'flag', 'model'),
+    [('tensorflow', '--tf', 'model.pb'), ('pytorch', '--pt', 'model.pth'), ('jax', '--jax', 'model.hlo'),
+     ('pytorch-exportable', '--pt-expt', 'model.pt2')],
+)  # fmt: skip
+def test_each_backend_has_its_flag_and_its_model(fake_code, localhost, tmp_path, backend, flag, model):
+    """What runs where DeePMD-kit has that backend; here there is TensorFlow only."""
+    frames = {
+        'training_frames': frames_node(tmp_path),
+        'validation_frames': frames_node(tmp_path, n_frames=2, name='b'),
+    }
+    common = {'backend': orm.Str(backend), 'parameters': orm.Dict(parameters())}
+    train, _, _ = prepare(builder_of('train', fake_code, **frames, **common))
+    assert train.codes_info[0].cmdline_params == [flag, 'train', 'input.json']
+    parent = orm.RemoteData(computer=localhost, remote_path='/scratch/parent')
+    checkpoint = {'pytorch': 'model.ckpt-20.pt', 'jax': 'model.ckpt.jax'}.get(backend, 'model.ckpt-20')
+    freeze, _, _ = prepare(
+        builder_of('freeze', fake_code, parent_folder=parent, checkpoint=orm.Str(checkpoint), **common)
+    )
+    assert freeze.codes_info[0].cmdline_params == [flag, 'freeze', '-o', model, '-c', checkpoint]
+    assert freeze.retrieve_temporary_list == [model]
+    # The data type chooses the backend by the same extension.
+    from aiida_softclay.data.model_file import BACKENDS
+
+    assert BACKENDS[Path(model).suffix] == backend
+
+
+def test_backends_that_cannot_train_say_why(fake_code, tmp_path):
+    frames = {
+        'training_frames': frames_node(tmp_path),
+        'validation_frames': frames_node(tmp_path, n_frames=2, name='b'),
+    }
+    with pytest.raises(ValueError, match='runs models but does not train them: choose from tensorflow, pytorch'):
+        prepare(builder_of('train', fake_code, **frames, parameters=orm.Dict(parameters()), backend=orm.Str('dpmodel')))
+    with pytest.raises(ValueError, match='frozen model is two files'):
+        builder_of('train', fake_code, backend=orm.Str('paddle'))
+
+
+def run_beginning(builder, folder, before=''):
+    """Run what a job script does before dp; return its exit code and what it refused."""
+    calc_info, _, _ = prepare(builder)
+    (folder / 'job.sh').write_text(f'#!/bin/bash\n{before}\n{calc_info.prepend_text}\ntouch STARTED\n')
+    done = subprocess.run(['bash', 'job.sh'], cwd=folder, check=False, timeout=60)
+    refused = folder / 'REFUSED'
+    assert (folder / 'STARTED').exists() == (done.returncode == 0)
+    return done.returncode, refused.read_text() if refused.exists() else ''
+
+
+def test_a_checkpoint_of_another_model_ends_the_job_before_dp_starts(fake_code, localhost, tmp_path):
+    """Where the database does not know the training that left the folder."""
+    inputs = {
+        'training_frames': frames_node(tmp_path), 'validation_frames': frames_node(tmp_path, n_frames=2, name='b'),
+        'parent_folder': orm.RemoteData(computer=localhost, remote_path='/scratch/parent'),
+    }  # fmt: skip
+    builder = builder_of('train', fake_code, parameters=orm.Dict(parameters()), **inputs)
+    (tmp_path / 'model.json').write_text(identity_text(parameters(), 'tensorflow'))
+    assert run_beginning(builder, tmp_path) == (0, '')
+    (tmp_path / 'STARTED').unlink()
+    same = parameters(training__save_freq=7, training__seed=9, model__descriptor__seed=8)
+    (tmp_path / 'parent_model.json').write_text(identity_text(same, 'tensorflow'))
+    assert run_beginning(builder, tmp_path) == (0, '')
+    (tmp_path / 'STARTED').unlink()
+    (tmp_path / 'parent_model.json').write_text(identity_text(parameters(model__type_map=['Cl', 'Li']), 'tensorflow'))
+    code, refused = run_beginning(builder, tmp_path)
+    assert code == 1
+    assert 'parent_model.json differ' in refused
+
+
+def test_a_job_for_a_gpu_ends_at_once_where_there_is_none(fake_code, tmp_path):
+    inputs = {
+        'training_frames': frames_node(tmp_path), 'validation_frames': frames_node(tmp_path, n_frames=2, name='b'),
+        'parameters': orm.Dict(parameters()),
+    }  # fmt: skip
+    path = tmp_path / 'bin'
+    path.mkdir()
+    driver = path / 'nvidia-smi'
+    builder = builder_of('train', fake_code, device=orm.Str('gpu'), **inputs)
+    for status, expected in ((0, 0), (9, 1)):
+        driver.write_text(f'#!/bin/bash\nexit {status}\n')
+        driver.chmod(0o755)
+        code, refused = run_beginning(builder, tmp_path, before=f'export PATH={path}:$PATH')
+        if Path('/dev/kfd').exists():
+            assert code == 0
+            continue
+        assert code == expected
+        assert ('no GPU' in refused) == bool(expected)
+        (tmp_path / 'STARTED').unlink(missing_ok=True)
+    on_cpu, _, _ = prepare(builder_of('train', fake_code, device=orm.Str('cpu'), **inputs))
+    assert 'CUDA_VISIBLE_DEVICES=-1' in on_cpu.prepend_text
+    with pytest.raises(ValueError, match='unknown device `tpu`'):
+        builder_of('train', fake_code, device=orm.Str('tpu'))
+
+
+def test_the_test_notes_where_its_frames_are_from(fake_code, tmp_path):
+    from aiida_softclay.data.frames import FramesData
+    from aiida_softclay.data.frames_file import merge_files
+
+    pieces = [frames_node(tmp_path, n_frames=n, name=name) for n, name in ((4, 'a'), (3, 'b'))]
+    pieces.append(frames_node(tmp_path, ('Cl', 'Li'), 2, 'c'))
+    with contextlib.ExitStack() as stack:
+        paths = [stack.enter_context(piece.open_path()) for piece in pieces]
+        merge_files(paths, tmp_path / 'all.h5')
+    frames = FramesData.from_file(tmp_path / 'all.h5')
+    potential = Path(__file__).parents[1] / 'workflows' / 'fixtures' / 'md_lithium_chloride.pb'
+    from aiida_softclay.data.potential import PotentialData
+
+    builder = builder_of('test', fake_code, potential=PotentialData(potential), frames=frames, max_frames=orm.Int(6))
+    process = instantiate(builder)
+    with SandboxFolder() as folder:
+        process.prepare_for_submission(folder)
+        root = Path(folder.abspath)
+        written = json.loads((root / 'origins.json').read_text())
+        counts = [len(np.load(path)) for path in sorted(root.glob('data/test/*/set.000/energy.npy'))]
+        energies = np.concatenate([np.load(path) for path in sorted(root.glob('data/test/*/set.000/energy.npy'))])
+    assert [len(indices) for indices in written['systems']] == counts
+    assert sum(counts) == 6
+    # The energies of a frame tell from which piece it is.
+    known = {}
+    for name, piece in zip('abc', pieces, strict=True):
+        with piece.open_frames() as file:
+            known |= {float(energy): name for view in file.blocks() for energy in view.energies[:]}
+    labels = [written['origins'][index]['label'] for indices in written['systems'] for index in indices]
+    assert labels == [known[float(energy)] for energy in energies]
 
 
 def script(tmp_path, limit, command):

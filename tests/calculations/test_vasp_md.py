@@ -7,6 +7,7 @@ import pytest
 from ase import Atoms
 from ase.io import read
 
+from aiida_softclay.calculations.potcar_cutoff import cutoff_problem, potcar_enmax
 from aiida_softclay.calculations.potcars import (
     PotentialFamilyError,
     family_elements,
@@ -132,12 +133,13 @@ def test_placeholder_family_is_made_once_and_grows(aiida_profile_clean):
         upload_placeholder_family('stand-in', ['Xx'])
 
 
-def real_potcar(folder, element):
+def real_potcar(folder, element, enmax=None):
     path = folder / 'real' / element / 'POTCAR'
     path.parent.mkdir(parents=True)
+    cutoff = '' if enmax is None else f'   ENMAX  =  {enmax:.3f}; ENMIN  =  {0.75 * enmax:.3f} eV\n'
     path.write_text(
         f' PAW_PBE {element} 01Jan2001\n parameters from PSCTR are:\n   TITEL  = PAW_PBE {element} 01Jan2001\n'
-        '   LEXCH  = PE\n END of PSCTR-controll parameters\n End of Dataset\n'
+        f'   LEXCH  = PE\n{cutoff} END of PSCTR-controll parameters\n End of Dataset\n'
     )
 
 
@@ -149,6 +151,34 @@ def test_placeholders_never_join_a_real_family(aiida_profile_clean, tmp_path):
     with pytest.raises(PotentialFamilyError, match='holds real potentials'):
         upload_placeholder_family('PBE', ['Li', 'Cl'])
     assert family_elements('PBE') == {'Li': ['Li']}
+
+
+@pytest.fixture
+def hard_family(aiida_profile_clean, tmp_path):
+    """A family with real headers: chlorine is soft, lithium and gallium ask for more."""
+    from aiida_vasp.data.potcar import PotcarData
+
+    for element, enmax in (('Li', 499.034), ('Cl', 262.472), ('Ga', 134.678)):
+        real_potcar(tmp_path, element, enmax)
+    PotcarData.upload_potcar_family(tmp_path / 'real', 'PBE', 'real headers', stop_if_existing=False)
+    return 'PBE'
+
+
+def test_a_cutoff_below_enmax_is_refused(inputs, hard_family, tmp_path):
+    from aiida.orm import Dict
+
+    folder = tmp_path / 'job'
+    folder.mkdir()
+    potential = select_potentials(inputs['structure'], hard_family)
+    assert [potcar_enmax(potential[kind]) for kind in ('Li', 'Cl', 'Ga')] == [499.034, 262.472, 134.678]
+    tags = inputs['parameters'].get_dict()
+    hard = inputs | {'potential': potential}
+    with pytest.raises(ValueError, match=r'ENCUT = 480 eV is below the ENMAX = 499.034 eV of the potential Li'):
+        generate(hard | {'parameters': Dict(tags | {'encut': 480})}, folder)
+    generate(hard | {'parameters': Dict(tags | {'encut': 500})}, folder)
+    # Without ENCUT the program takes the largest ENMAX itself; placeholders have none.
+    assert cutoff_problem({}, potential.values()) is None
+    assert cutoff_problem({'ENCUT': 10}, inputs['potential'].values()) is None
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from aiida_softclay.parsers.dp_files import (
     ErrorSum,
     TestedSystem,
     UnreadableError,
+    checkpoint_failure,
     checkpoint_step,
     failure_kind,
     iter_detail,
@@ -63,6 +64,37 @@ def test_a_curve_cut_anywhere_loses_only_its_last_line():
         rows = text[:length].count('\n') - 2
         assert len(curve.arrays['step']) == rows
         np.testing.assert_array_equal(curve.arrays['rmse_trn'], whole.arrays['rmse_trn'][:rows])
+
+
+def test_a_run_that_goes_on_behind_a_cut_line_loses_that_line_only():
+    """A kill inside a row leaves no end of line, so that the header of the continued run stands in the same line."""
+    cut = fixture('dp_train', 'killed', 'lcurve.out')
+    header = ''.join(line for line in cut.splitlines(keepends=True) if line.startswith('#'))
+    rows = [line for line in cut.splitlines(keepends=True) if not line.startswith('#')]
+    for length in (1, 9, 30, len(rows[-1]) - 1):
+        text = header + ''.join(rows[:-1]) + rows[-1][:length] + header + ''.join(rows[-3:])
+        curve = read_learning_curve(text.splitlines(keepends=True))
+        assert curve.arrays['step'].tolist() == list(range(0, 121, 10))
+        assert curve.n_restarts == 1
+        # The cut row, and the two that the continued run wrote again.
+        assert curve.dropped_lines == 3
+
+
+@pytest.mark.parametrize(
+    ('line', 'kind'),
+    [
+        ('InvalidArgumentError: Assign requires shapes of both tensors to match. lhs shape= [48,8]', 'other'),
+        ('RuntimeError: Error(s) in loading state_dict for ModelWrapper:', 'other'),
+        ('NotFoundError: This is most likely due to a graph key that is missing from the checkpoint.', 'other'),
+        ('OSError: File does not exist. Received: /scratch/a/model.ckpt-40.meta.', 'gone'),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'model.ckpt-40.pt'", 'gone'),
+        ('DataLossError: Unable to open table file ./model.ckpt-40: Data loss', 'gone'),
+    ],
+)  # fmt: skip
+def test_checkpoints_that_cannot_be_continued_are_told_apart(line, kind):
+    assert checkpoint_failure(f'fine\n{line}\nmore') == (kind, line)
+    for situation in ('finished', 'killed', 'not_a_number', 'refused_input', 'diverged'):
+        assert checkpoint_failure(fixture('dp_train', situation, 'dp_train.out')) is None
 
 
 @pytest.mark.parametrize('text', ['', '\n', HEADER, HEADER + '1 2', '10 1 2 3\n', HEADER + 'a b c d\n'])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase import Atoms
+from vasp_md_samples import PLANNED, complete, cut, free_flight, parse_files
 from vasp_writer import TIMING, FreeFlight
 
 from aiida_softclay.calculations.vasp_inputs import thermal_velocities
@@ -16,66 +17,20 @@ from aiida_softclay.parsers.vasp_files import (
     temperatures,
 )
 
-PLANNED = 10
-
 
 @pytest.fixture(scope='module')
 def flight():
-    """Alternating sites, so that VASP's order differs from theirs; some atoms leave the cell."""
-    positions = np.random.default_rng(3).uniform(-1, 9, (6, 3))
-    atoms = Atoms('LiClLiClLiGa', positions=positions, cell=[[8, 0, 0], [1, 7, 0], [0.3, -0.4, 9]], pbc=True)
-    velocities = thermal_velocities(atoms.get_masses(), 600.0, seed=2)
-    return FreeFlight(atoms, velocities, planned=PLANNED)
+    return free_flight()
 
 
 @pytest.fixture
 def parse(aiida_profile_clean, flight, tmp_path):
     """Return a function that parses a set of files as the outputs of a run."""
-    from aiida import orm
-    from aiida.common import LinkType
-
-    from aiida_softclay.parsers.vasp_md import VaspMdParser
 
     def run(files, sampling=None, **tags):
-        computer = orm.Computer(
-            label='nowhere', hostname='localhost', transport_type='core.local', scheduler_type='core.direct',
-            workdir=str(tmp_path),
-        ).store()  # fmt: skip
-        node = orm.CalcJobNode(computer=computer, process_type='aiida.calculations:softclay.vasp_md')
-        node.set_option('resources', {'num_machines': 1, 'num_mpiprocs_per_machine': 1})
-        velocities = orm.ArrayData()
-        velocities.set_array('velocities', flight.velocities)
-        parameters = {'ibrion': 0, 'nsw': PLANNED, 'potim': flight.timestep, 'tebeg': 600.0, 'teend': 600.0}
-        inputs = {
-            'structure': orm.StructureData(ase=flight.atoms), 'velocities': velocities,
-            'parameters': orm.Dict(parameters | tags), 'sampling': orm.Dict(sampling or {}),
-        }  # fmt: skip
-        for name, data in inputs.items():
-            node.base.links.add_incoming(data.store(), LinkType.INPUT_CALC, name)
-        node.store()
-        retrieved = orm.FolderData()
-        temporary = tmp_path / 'temporary'
-        temporary.mkdir()
-        for name, text in files.items():
-            if name == 'CONTCAR':
-                retrieved.base.repository.put_object_from_bytes(text.encode(), name)
-            else:
-                (temporary / name).write_text(text)
-        retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
-        retrieved.store()
-        results, process = VaspMdParser.parse_from_node(
-            node, store_provenance=False, retrieved_temporary_folder=str(temporary)
-        )
-        return results, process
+        return parse_files(flight, tmp_path, files, sampling, **tags)
 
     return run
-
-
-def complete(flight, steps=PLANNED):
-    return {
-        'vasprun.xml': flight.vasprun(steps), 'OUTCAR': ' beginning\n' + TIMING, 'OSZICAR': flight.oszicar(steps),
-        'CONTCAR': flight.contcar(steps), 'vasp_output': ' running on 1 core\n',
-    }  # fmt: skip
 
 
 def first_block(frames):
@@ -137,10 +92,6 @@ def test_stopped_early_continues_from_its_end(parse, flight):
     assert 'structure' in results
 
 
-def cut(text, share=0.97):
-    return text[: int(len(text) * share)]
-
-
 @pytest.mark.parametrize(('contcar_step', 'done', 'frames'), [(6, 6, 6), (5, 5, 5), (3, 3, 3), (7, 7, 6)])
 def test_killed_in_the_middle_of_a_step(parse, flight, contcar_step, done, frames):
     """Seven steps were begun, six are complete; CONTCAR may be older than the frames, or one move ahead."""
@@ -169,6 +120,25 @@ def test_killed_in_the_middle_of_a_step(parse, flight, contcar_step, done, frame
     ],
 )
 def test_killed_without_a_usable_contcar(parse, flight, contcar, reason):
+    """In a fixed cell the frames themselves say where the run was: two steps are lost and no more."""
+    files = files_without_contcar(flight, contcar)
+    results, process = parse(files)
+    assert process.exit_status == 403
+    assert reason in process.exit_message
+    statistics = results['statistics'].get_dict()
+    assert (statistics['steps_done'], statistics['steps_recorded']) == (4, 4)
+    assert reason in statistics['state_from']
+    assert results['frames'].n_frames == len(results['series'].get_array('step')) == 4
+    cell = flight.atoms.cell.array
+    shift = (np.array([site.position for site in results['structure'].sites]) - flight.positions(4)) @ np.linalg.inv(
+        cell
+    )
+    assert np.abs(shift - np.rint(shift)).max() < 1e-7
+    # Eight decimals of a direct coordinate, over two steps.
+    np.testing.assert_allclose(results['velocities'].get_array('velocities'), flight.velocities, atol=5e-8)
+
+
+def files_without_contcar(flight, contcar):
     files = complete(flight) | {'vasprun.xml': cut(flight.vasprun(7, closed=False)), 'OUTCAR': ' cut'}
     text = flight.contcar(6)
     if contcar is None:
@@ -178,11 +148,25 @@ def test_killed_without_a_usable_contcar(parse, flight, contcar, reason):
             '': '', 'cut': cut(text, 0.8), 'elsewhere': flight.contcar(400),
             'still': '\n'.join(text.splitlines()[:14]) + '\n',
         }[contcar]  # fmt: skip
-    results, process = parse(files)
+    return files
+
+
+@pytest.mark.parametrize(
+    ('contcar', 'reason'), [(None, 'CONTCAR is missing'), ('cut', 'not a complete POSCAR'), ('still', 'no velocities')]
+)
+def test_a_moving_cell_cannot_go_on_without_contcar(parse, flight, contcar, reason):
+    results, process = parse(files_without_contcar(flight, contcar), isif=3)
     assert process.exit_status == 311
     assert reason in process.exit_message
     assert 'structure' not in results
     assert results['frames'].n_frames == 6
+
+
+def test_a_contcar_of_other_atoms_is_not_papered_over(parse, flight):
+    other = FreeFlight(Atoms('LiF', positions=np.eye(3)[:2], cell=[8, 7, 9]), np.zeros((2, 3)))
+    _, process = parse(complete(flight) | {'CONTCAR': other.contcar(3)})
+    assert process.exit_status == 311
+    assert 'other atoms' in process.exit_message
 
 
 @pytest.mark.parametrize(
@@ -230,7 +214,8 @@ def test_runaway(parse, flight):
 def test_steps_that_did_not_converge_are_left_out(parse, flight):
     files = complete(flight) | {'OSZICAR': flight.oszicar(PLANNED, electronic=60)}
     _, process = parse(files)
-    assert process.exit_status == 310
+    assert process.exit_status == 502
+    assert 'none of the 10 steps' in process.exit_message
 
 
 def test_a_few_unconverged_steps_are_a_warning(parse, flight):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
@@ -66,8 +68,14 @@ class FreeFlight:
             )
         return '\n'.join(lines) + '\n'
 
-    def vasprun(self, steps: int, closed: bool = True, energies: dict[int, str] | None = None) -> str:
-        """Return a vasprun.xml with ``steps`` complete ionic steps."""
+    def vasprun(
+        self,
+        steps: int,
+        closed: bool = True,
+        energies: dict[int, str] | None = None,
+        volume_ratio: Callable[[int], float] = lambda step: 1.0,
+    ) -> str:
+        """Return a vasprun.xml with ``steps`` complete ionic steps, the volume as a multiple of that of the atoms."""
         rows = ''.join(f'<rc><c>{symbol}</c><c>1</c></rc>' for symbol in self.symbols)
         text = [
             '<?xml version="1.0" encoding="ISO-8859-1"?>\n<modeling>\n <generator>\n  <i name="program" type="string">'
@@ -85,7 +93,7 @@ class FreeFlight:
             block = f'<energy><i name="e_fr_energy">{energy}</i><i name="e_0_energy">{energy}</i></energy>\n'
             text.append(
                 f' <calculation>\n  <scstep>{block}</scstep>\n  <structure>\n   <crystal>\n'
-                f'    <varray name="basis">{self._rows(cell)}</varray>\n   </crystal>\n'
+                f'    <varray name="basis">{self._rows(cell * volume_ratio(step) ** (1 / 3))}</varray>\n   </crystal>\n'
                 f'   <varray name="positions">{self._rows(scaled)}</varray>\n  </structure>\n'
                 f'  <varray name="forces">{self._rows(np.zeros_like(scaled))}</varray>\n'
                 f'  <varray name="stress">{self._rows(np.eye(3))}</varray>\n  {block} </calculation>\n'

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 
 #: Programs read these when they are first imported, hence before anything else here.
@@ -14,9 +16,14 @@ HELP = """\
 softclay-vasp: a VASP-compatible driver over ASE calculators. It is not VASP, and its energies are not from
 density-functional theory: they come from a model potential (CHGNet by default) that every output file names.
 
-Usage: softclay-vasp [--version | --help]
+Usage: softclay-vasp [--version | --help | --folders LIST]
   Runs in the current folder, which must hold INCAR, POSCAR, POTCAR and KPOINTS, and writes vasprun.xml, OUTCAR,
   CONTCAR, XDATCAR and OSZICAR there.
+  With --folders it runs in each of the folders that the file LIST names, one a line, and leaves in each what a run of
+  its own leaves there, with what that run prints in vasp_output: loading the model takes longer than a single point.
+  A run that fails does not stop the others. Two lines a folder go to standard output, when the run begins and when it
+  ends: `begin FOLDER TIME` and `end FOLDER STATUS TIME`, with its exit status and the time in seconds since 1970. When
+  the time limit is near, or on SIGTERM, the folders that are left are not begun.
 
 Environment
   SOFTCLAY_CALCULATOR         module:factory of an ASE calculator (default: CHGNet)
@@ -44,7 +51,7 @@ Tags that are accepted, recorded, and have no effect, because a model potential 
 Any other tag is refused, unless it switches off what the driver does not do anyway.
 
 Exit status: 0 done or stopped cleanly, 2 bad input, 3 calculator not available, 4 files cannot be written,
-5 the simulation has left the physical (not finite).
+5 the simulation has left the physical (not finite). With --folders: 0, or 2 if LIST cannot be read.
 """
 
 
@@ -77,23 +84,14 @@ def _set_threads() -> None:
         os.environ[variable] = threads
 
 
-def main() -> int:
-    """Run the driver in the current folder and return its exit status."""
-    started = time.monotonic()
+def _run(folder: Path, started: float) -> int:
+    """Run in one folder and return the exit status; what went wrong is one line on standard error."""
     from aiida_softclay.engines.vasp.errors import DriverError
 
     try:
-        arguments = sys.argv[1:]
-        _set_threads()
-        if arguments:
-            if len(arguments) == 1 and arguments[0] in ('--version', '-V'):
-                print(_version())
-                return 0
-            print(_help())
-            return 0 if arguments[0] in ('--help', '-h') else 2
         from aiida_softclay.engines.vasp.run import Driver
 
-        Driver(Path.cwd(), os.environ, started).execute()
+        Driver(folder, os.environ, started).execute()
     except DriverError as error:
         print(f' softclay-vasp error: {error}', file=sys.stderr, flush=True)
         return error.exit_status
@@ -101,6 +99,65 @@ def main() -> int:
         print(f' softclay-vasp error: a file cannot be written: {error}', file=sys.stderr, flush=True)
         return 4
     return 0
+
+
+def _run_alone(folder: Path, started: float) -> int:
+    """Run in one of several folders: what it prints goes to ``vasp_output`` there, and nothing stops the others."""
+    try:
+        with (
+            (folder / 'vasp_output').open('w', encoding='utf-8') as output,
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(output),
+        ):
+            try:
+                return _run(folder, started)
+            except Exception:
+                traceback.print_exc()
+                return 1
+    except OSError:
+        return 4
+
+
+def _run_folders(names: Path, started: float) -> int:
+    """Run in each of the folders that a file names, one a line."""
+    from aiida_softclay.engines.vasp.errors import InputError
+    from aiida_softclay.engines.vasp.run import StopSignal, time_limit
+
+    try:
+        folders = [Path(line) for line in names.read_text(encoding='utf-8').splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f'the list of folders {names} cannot be read: {error}') from error
+    # It knows the longest run so far, as it knows the longest step within one.
+    stop = StopSignal(Path.cwd(), time_limit(os.environ), started)
+    for folder in folders:
+        print(f'begin {folder} {int(time.time())}', flush=True)
+        status = _run_alone(folder, started)
+        print(f'end {folder} {status} {int(time.time())}', flush=True)
+        if stop.reason() is not None:
+            break
+    return 0
+
+
+def main() -> int:
+    """Run the driver as the command line says and return its exit status."""
+    started = time.monotonic()
+    from aiida_softclay.engines.vasp.errors import DriverError
+
+    try:
+        arguments = sys.argv[1:]
+        _set_threads()
+        if not arguments:
+            return _run(Path.cwd(), started)
+        if len(arguments) == 1 and arguments[0] in ('--version', '-V'):
+            print(_version())
+            return 0
+        if len(arguments) == 2 and arguments[0] == '--folders':
+            return _run_folders(Path(arguments[1]), started)
+        print(_help())
+        return 0 if arguments[0] in ('--help', '-h') else 2
+    except DriverError as error:
+        print(f' softclay-vasp error: {error}', file=sys.stderr, flush=True)
+        return error.exit_status
 
 
 if __name__ == '__main__':

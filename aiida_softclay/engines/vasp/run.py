@@ -46,8 +46,16 @@ def _positive(environment: Mapping[str, str], name: str, kind: type, default):
     return value
 
 
+def time_limit(environment: Mapping[str, str]) -> float | None:
+    """Return after how many seconds to stop by ``SOFTCLAY_TIME_LIMIT``, or ``None``."""
+    return _positive(environment, 'SOFTCLAY_TIME_LIMIT', float, None)
+
+
 class StopSignal:
     """Says after each step whether to stop: STOPCAR, the time limit, or SIGTERM."""
+
+    #: SIGTERM ends the process, whichever of its runs hears it.
+    _terminated = False
 
     def __init__(self, folder: Path, time_limit: float | None, started: float):
         self._stopcar = folder / 'STOPCAR'
@@ -55,11 +63,11 @@ class StopSignal:
         self._started = started
         self._last = time.monotonic()
         self._longest = 0.0
-        self._terminated = False
         signal.signal(signal.SIGTERM, self._on_terminate)
 
-    def _on_terminate(self, *_) -> None:
-        self._terminated = True
+    @staticmethod
+    def _on_terminate(*_) -> None:
+        StopSignal._terminated = True
 
     def reason(self) -> str | None:
         """Return why to stop now, or ``None``."""
@@ -95,7 +103,7 @@ class Driver:
         self.folder = folder
         self.environment = environment
         self.stride = _positive(environment, 'SOFTCLAY_FRAME_STRIDE', int, 1)
-        self.time_limit = _positive(environment, 'SOFTCLAY_TIME_LIMIT', float, None)
+        self.time_limit = time_limit(environment)
         self.started = started
         self._read()
 

@@ -1,120 +1,20 @@
-"""The parsers of the DeePMD jobs on captured outputs: every way a job can end has an exit code and no traceback."""
+"""The parsers of freezing, compressing and testing on captured outputs: an exit code for each end, no traceback."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
 import pytest
 from aiida import orm
-from aiida.common import LinkType
 
 FIXTURES = Path(__file__).parent / 'fixtures'
 PARAMETERS = {
     'model': {'type_map': ['Li', 'Cl'], 'descriptor': {'rcut': 4.0}, 'fitting_net': {}},
     'training': {'numb_steps': 100, 'seed': 3},
 }
-
-
-@pytest.fixture
-def parse(aiida_profile, tmp_path):
-    """Return a function that parses a folder of captured outputs as those of a job."""
-    from aiida.plugins import ParserFactory
-
-    def run(step, folder, inputs, temporary=(), stderr='', changes=None):
-        computer = orm.Computer(
-            label=f'nowhere-{uuid4()}', hostname='localhost', transport_type='core.local', scheduler_type='core.direct',
-            workdir=str(tmp_path),
-        ).store()  # fmt: skip
-        node = orm.CalcJobNode(computer=computer, process_type=f'aiida.calculations:softclay.dp.{step}')
-        node.set_option('resources', {'num_machines': 1, 'num_mpiprocs_per_machine': 1})
-        node.set_option('scheduler_stderr', '_scheduler-stderr.txt')
-        for name, data in {'backend': orm.Str('tensorflow'), **inputs}.items():
-            node.base.links.add_incoming(data.store(), LinkType.INPUT_CALC, name)
-        node.store()
-        retrieved = orm.FolderData()
-        aside = tmp_path / 'temporary'
-        aside.mkdir()
-        files = {path.name: path.read_text() for path in folder.iterdir()} if folder else {}
-        for name, text in (files | (changes or {})).items():
-            if text is None:
-                continue
-            if name in temporary:
-                (aside / name).write_text(text)
-            else:
-                retrieved.base.repository.put_object_from_bytes(text.encode(), name)
-        retrieved.base.repository.put_object_from_bytes(stderr.encode(), '_scheduler-stderr.txt')
-        retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
-        retrieved.store()
-        results, process = ParserFactory(f'softclay.dp.{step}').parse_from_node(
-            node, store_provenance=False, retrieved_temporary_folder=str(aside)
-        )
-        return results, process
-
-    return run
-
-
-@pytest.fixture
-def train(parse):
-    def run(situation, numb_steps=100, **kwargs):
-        parameters = PARAMETERS | {'training': {'numb_steps': numb_steps, 'seed': 3}}
-        folder = FIXTURES / 'dp_train' / situation if situation else None
-        return parse('train', folder, {'parameters': orm.Dict(parameters)}, **kwargs)
-
-    return run
-
-
-def test_finished_training(train):
-    results, process = train('finished')
-    assert process.is_finished_ok
-    facts = results['statistics'].get_dict()
-    assert (facts['checkpoint'], facts['checkpoint_step'], facts['last_step']) == ('model.ckpt-100', 100, 100)
-    assert len(facts['sel']) == 2
-    assert results['learning_curve'].get_array('step')[-1] == 100
-
-
-@pytest.mark.parametrize(
-    ('situation', 'changes', 'status', 'says'),
-    [
-        ('killed', {}, 400, 'stopped at step 120 of 400; continue from model.ckpt-100'),
-        ('killed', {'WALLTIME': 'SOFTCLAY: stopped before the wall time, after 9 s\n'}, 400, 'continue from'),
-        ('killed', {'checkpoint': None}, 401, 'before its first checkpoint'),
-        ('killed', {'checkpoint': ''}, 401, 'before its first checkpoint'),
-        ('killed', {'lcurve.out': ''}, 400, 'continue from model.ckpt-100'),
-        ('killed', {'checkpoint': None, 'lcurve.out': None}, 310, 'dp stopped'),
-        ('refused_input', {}, 310, 'undefined key `nueron`'),
-        ('not_a_number', {}, 500, 'diverged at step 10'),
-        ('diverged', {}, 500, 'diverged at step 10'),
-        ('restarted_twice', {}, 0, None),
-        ('restarted_twice', {'lcurve.out': ''}, 301, 'it has no header'),
-        ('restarted_twice', {'checkpoint': None}, 302, 'no checkpoint'),
-        (None, {}, 300, 'left no output'),
-    ],
-)
-def test_ways_a_training_ends(train, situation, changes, status, says):
-    _, process = train(situation, numb_steps=400, changes=changes)
-    assert process.exit_status == status, process.exit_message
-    assert says is None or says in process.exit_message
-
-
-def test_a_full_disk_is_named(train):
-    results, process = train('killed', stderr='OSError: [Errno 28] No space left on device\n')
-    assert process.exit_status == 411
-    assert 'No space left' in process.exit_message
-    assert 'learning_curve' in results
-
-
-def test_out_of_memory(train):
-    log = 'tensorflow: RESOURCE_EXHAUSTED: OOM when allocating tensor with shape[9]\n'
-    assert train(None, changes={'dp_train.out': log})[1].exit_status == 410
-
-
-def test_logs_cut_anywhere_never_raise(train):
-    folder = FIXTURES / 'dp_train' / 'killed'
-    log = (folder / 'dp_train.out').read_text()
-    _, process = train('killed', changes={'dp_train.out': log[: len(log) // 3], 'out.json': '{"model": '})
-    assert process.exit_status == 400
 
 
 @pytest.fixture
@@ -126,8 +26,8 @@ def remote(tmp_path, aiida_profile):
     return orm.RemoteData(computer=computer, remote_path='/none')
 
 
-def test_freeze_without_model_says_why(parse, remote):
-    _, process = parse(
+def test_freeze_without_model_says_why(parse_dp, remote):
+    _, process = parse_dp(
         'freeze', FIXTURES / 'dp_freeze' / 'no_checkpoint',
         {'parent_folder': remote, 'parameters': orm.Dict(PARAMETERS)}, temporary=('model.pb',),
     )  # fmt: skip
@@ -138,8 +38,8 @@ def test_freeze_without_model_says_why(parse, remote):
 @pytest.mark.parametrize(
     ('content', 'says'), [('', 'is empty'), ('Traceback of something', 'not a frozen DeePMD graph')]
 )
-def test_a_model_file_that_is_none_is_refused(parse, remote, content, says):
-    results, process = parse(
+def test_a_model_file_that_is_none_is_refused(parse_dp, remote, content, says):
+    results, process = parse_dp(
         'freeze', FIXTURES / 'dp_freeze' / 'finished',
         {'parent_folder': remote, 'parameters': orm.Dict(PARAMETERS)}, temporary=('model.pb',),
         changes={'model.pb': content},
@@ -153,16 +53,16 @@ DETAILS = ('detail.e.out', 'detail.f.out', 'detail.v.out')
 
 
 @pytest.fixture
-def test(parse, aiida_profile):
+def test(parse_dp, aiida_profile):
     """Return a function that parses the outputs of dp test; the parser asks the potential for its md5 only."""
 
-    def run(changes=None, folder=FIXTURES / 'dp_test' / 'finished', max_forces=20_000):
+    def run(changes=None, folder=FIXTURES / 'dp_test' / 'finished', max_forces=20_000, own=None):
         potential = orm.Data()
         potential.base.attributes.set('md5', 'abc')
         type(potential).md5 = property(lambda node: node.base.attributes.get('md5'))
         try:
             inputs = {'potential': potential, 'max_forces': orm.Int(max_forces)}
-            return parse('test', folder, inputs, temporary=DETAILS, changes=changes)
+            return parse_dp('test', folder, inputs, temporary=DETAILS, changes=changes, own=own)
         finally:
             del type(potential).md5
 
@@ -218,6 +118,83 @@ def test_predictions_that_are_not_finite_are_an_error(test):
     text[1] = f'{text[1].split()[0]} nan'
     _, process = test({'detail.e.out': '\n'.join(text) + '\n'})
     assert process.exit_status == 501
+
+
+def test_errors_by_structure_and_stage_add_up_to_those_of_all(test):
+    origins = [{'label': 'a', 'stage': 'hold'}, {'label': 'b', 'stage': 'hold'}, {'label': 'a', 'stage': 'cool'}]
+    own = {'origins.json': json.dumps({'origins': origins, 'systems': [[0, 1, 0, 2, 2]]})}
+    results, process = test(own=own)
+    assert process.is_finished_ok
+    errors, details = results['errors'].get_dict(), results['details']
+    assert {label: row['energy']['n_frames'] for label, row in errors['labels'].items()} == {'a': 4, 'b': 1}
+    assert [(row['label'], row['stage'], row['force']['n_frames']) for row in errors['stages']] == [
+        ('a', 'cool', 2), ('a', 'hold', 2), ('b', 'hold', 1),
+    ]  # fmt: skip
+    difference = 1000 * (details.get_array('force_predicted') - details.get_array('force_reference')).reshape(5, -1)
+    cool = next(row for row in errors['stages'] if row['stage'] == 'cool')
+    assert cool['force']['rmse'] == pytest.approx(np.sqrt((difference[3:] ** 2).mean()), rel=1e-9)
+    for name in ('energy', 'force', 'virial'):
+        total = errors['overall'][name]
+        squares = [row[name]['rmse'] ** 2 * row[name]['n'] for row in errors['labels'].values()]
+        assert sum(squares) / total['n'] == pytest.approx(total['rmse'] ** 2, rel=1e-9)
+    assert 'labels' not in test()[0]['errors'].get_dict()
+
+
+def test_origins_that_are_not_those_of_the_tested_frames_are_no_numbers(test):
+    own = {'origins.json': json.dumps({'origins': [{'label': 'a', 'stage': ''}], 'systems': [[0, 0]]})}
+    assert test(own=own)[1].exit_status == 304
+
+
+@pytest.fixture
+def compress(parse_dp, aiida_profile):
+    """Return a function that parses a comparison of the two models."""
+    model = Path(__file__).parents[1] / 'workflows' / 'fixtures' / 'md_lithium_chloride.pb'
+
+    def run(rows, content='the original', **kwargs):
+        from aiida_softclay.data.potential import PotentialData
+
+        inputs = {
+            'potential': PotentialData(model), 'frames': orm.Data(), 'max_force_difference': orm.Float(0.01),
+            'max_energy_difference': orm.Float(1e-4), 'max_virial_difference': orm.Float(0.01),
+        }  # fmt: skip
+        changes = {'model_devi.out': rows, **kwargs}
+        return parse_dp(
+            'compress',
+            FIXTURES / 'dp_compress' / 'finished',
+            inputs,
+            changes=changes,
+            model=model.read_bytes() if content == 'the original' else content,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ('rows', 'status', 'says'),
+    [
+        # Two standard deviations are the difference of two models: virial, force, energy.
+        ('0 1e-3 0 0 1e-3 0 0 1e-5\n', 0, ''),
+        ('0 1e-3 0 0 1e-2 0 0 1e-5\n', 510, 'a force by 0.02 eV/Å (limit 0.01)'),
+        ('0 1e-3 0 0 1e-3 0 0 1e-3\n', 510, 'an energy by 0.002 eV/atom (limit 0.0001)'),
+        ('0 1e-2 0 0 1e-3 0 0 1e-5\n', 510, 'a virial by 0.02 eV/atom'),
+        ('0 1e-3 0 0 nan 0 0 1e-5\n', 510, 'a force by nan'),
+        ('0 1e-3 0 0 1e-3 0', 303, 'cut'),
+        ('', 303, 'wrote nothing'),
+    ],
+)
+def test_a_compressed_model_must_agree_in_energies_forces_and_virials(compress, rows, status, says):
+    _, process = compress(rows)
+    assert process.exit_status == status, process.exit_message
+    assert says in (process.exit_message or '')
+
+
+@pytest.mark.parametrize(('content', 'status'), [(None, 320), (b'', 321), (b'\x0a\x20cut', 321), ('half', 321)])
+def test_a_compression_that_was_killed_leaves_no_potential(compress, content, status):
+    whole = (Path(__file__).parents[1] / 'workflows' / 'fixtures' / 'md_lithium_chloride.pb').read_bytes()
+    results, process = compress(None, whole[: len(whole) // 2] if content == 'half' else content)
+    assert process.exit_status == status, process.exit_message
+    assert 'potential' not in results
+    assert compress(None, None, WALLTIME='SOFTCLAY: stopped before the wall time, after 9 s')[1].exit_status == 310
 
 
 def test_systems_are_told_apart_and_those_without_virial_do_not_count(tmp_path):
