@@ -11,7 +11,8 @@ from aiida.engine import calcfunction
 from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.statistics import block_average, linear_fit
 from aiida_softclay.calculations.aimd_plan import AimdPlan
-from aiida_softclay.calculations.vasp_inputs import thermal_velocities
+from aiida_softclay.calculations.vasp_inputs import thermal_velocities, vasp_order
+from aiida_softclay.calculations.vasp_md import structure_kinds, structure_positions, structure_symbols
 
 SEAMS_SCHEMA = 'softclay-seams/1'
 #: vasprun.xml prints eight decimals of a direct coordinate: 1e-7 Å in a cell of 10 Å.
@@ -36,6 +37,39 @@ def draw_velocities(structure: orm.StructureData, parameters: orm.Dict) -> orm.A
     node.set_array('velocities', thermal_velocities(masses, values['temperature_K'], values['seed']))
     node.base.attributes.set('units', {'velocities': 'Å/fs'})
     return node
+
+
+@calcfunction
+def in_order_of_vasp(structure: orm.StructureData) -> orm.StructureData:
+    """Return ``structure`` with its sites grouped by kind, so that each kind has one potential in POTCAR."""
+    grouped = structure.clone()
+    grouped.clear_sites()
+    sites = structure.sites
+    for index in vasp_order(structure_kinds(structure)):
+        grouped.append_site(sites[index])
+    grouped.label = structure.label
+    return grouped
+
+
+@calcfunction
+def in_order_of_sites(structure: orm.StructureData, relaxed: orm.StructureData) -> orm.StructureData:
+    """Return ``structure`` with the cell and positions of ``relaxed``, whose atoms are in the order of VASP.
+
+    Raises
+    ------
+    ValueError
+        If the atoms are not the same.
+    """
+    kinds = structure_kinds(structure)
+    order = vasp_order(kinds)
+    symbols = structure_symbols(structure)
+    if structure_symbols(relaxed) != [symbols[site] for site in order]:
+        raise ValueError('the relaxed structure holds other atoms, or the same in another order')
+    moved = structure.clone()
+    moved.reset_cell(relaxed.cell)
+    moved.reset_sites_positions(structure_positions(relaxed)[np.argsort(order)].tolist())
+    moved.label = structure.label
+    return moved
 
 
 @calcfunction
@@ -74,9 +108,14 @@ def check_seams(statistics: list[dict[str, Any]]) -> dict[str, Any]:
         ``continuous``: whether all of them are.
     """
     seams = []
+    last_of: dict[Any, dict[str, Any]] = {}
     for index, run in enumerate(statistics):
         start = run['start']
         before = statistics[index - 1] if index else None
+        steps_follow = before is None or before['first_step'] + before['steps_done'] == run['first_step']
+        if run.get('start_from') is not None:
+            before = last_of[run['start_from']]
+        last_of[run['segment']] = run
         given, found = start['temperature_given_K'], start['temperature_K']
         same_temperature = (
             given is None
@@ -84,7 +123,8 @@ def check_seams(statistics: list[dict[str, Any]]) -> dict[str, Any]:
             or abs(found - given) <= max(TEMPERATURE_TOLERANCE * given, TEMPERATURE_TOLERANCE_K)
         )
         jump = None
-        if before is not None and None not in (start['energy_eV'], before['end']['energy_eV']):
+        anew = bool(run.get('begins_anew'))
+        if before is not None and not anew and None not in (start['energy_eV'], before['end']['energy_eV']):
             jump = 1000.0 * (start['energy_eV'] - before['end']['energy_eV']) / run['n_atoms']
         seams.append({
             'run': index,
@@ -95,12 +135,14 @@ def check_seams(statistics: list[dict[str, Any]]) -> dict[str, Any]:
             'temperature_given_K': given,
             'temperature_K': found,
             'energy_jump_meV_per_atom': jump,
-            'steps_follow': before is None or before['first_step'] + before['steps_done'] == run['first_step'],
+            'steps_follow': steps_follow,
+            'start_from': run.get('start_from'),
+            'begins_anew': anew,
             'continuous': bool(
                 start['position_difference_A'] <= POSITION_TOLERANCE_A
                 and start['cell_difference_A'] <= POSITION_TOLERANCE_A
                 and same_temperature
-                and (before is None or before['first_step'] + before['steps_done'] == run['first_step'])
+                and steps_follow
             ),
         })  # fmt: skip
     return {'schema': SEAMS_SCHEMA, 'seams': seams, 'continuous': all(seam['continuous'] for seam in seams)}

@@ -12,12 +12,12 @@ from aiida.common.exceptions import InputValidationError
 from aiida.engine import calcfunction
 from aiida.orm import Dict, Float, FolderData, Int
 
-from aiida_softclay.data import frames_file
+from aiida_softclay.data import frames_file, frames_import
 from aiida_softclay.data.frames import FramesData
 
 #: Keys of the parameters of :func:`frames_from_vasp_folder` and their defaults.
 VASP_DEFAULTS: dict[str, Any] = {
-    'filename': 'vasprun.xml',
+    'filename': None,
     'energy_kind': 'e_fr_energy',
     'stride': 1,
     'start': 0,
@@ -68,37 +68,66 @@ def select_frames(frames: FramesData, n: Int, seed: Int) -> FramesData:
 
 
 @calcfunction
-def frames_from_vasp_folder(folder: FolderData, parameters: Dict) -> FramesData:
-    """Return the frames of the ``vasprun.xml`` in a folder (a retrieved folder, or files of the user's own).
+def build_dataset(parameters: Dict, **frames: FramesData) -> dict[str, Any]:
+    """Return ``training`` and ``validation`` frames, drawn from all inputs, and a ``report`` of what was left out.
 
-    ``parameters`` may set the keys of :data:`VASP_DEFAULTS`.
+    Broken frames, frames beyond the bounds on force and pressure and repeated configurations are left out and counted;
+    the rest is drawn and split by lot, stratified by composition, source label and stage. ``parameters`` may set the
+    keys of :data:`~aiida_softclay.data.frames_dataset.DATASET_DEFAULTS`. Neither the names of the inputs nor how the
+    frames are distributed over them decides which frames are drawn.
+    """
+    if not frames:
+        raise InputValidationError('there are no frames to build a data set from: give at least one FramesData')
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack, _clear_errors():
+        paths = [stack.enter_context(frames[name].open_path()) for name in sorted(frames)]
+        targets = {name: Path(folder) / f'{name}.h5' for name in ('training', 'validation')}
+        report = frames_file.build_dataset(paths, *targets.values(), **parameters.get_dict())
+        nodes = {name: FramesData.from_file(target) for name, target in targets.items()}
+        return {**nodes, 'report': Dict(report)}
+
+
+@calcfunction
+def frames_from_vasp_folder(folder: FolderData, parameters: Dict) -> FramesData:
+    """Return the frames of the ``vasprun.xml`` or ``OUTCAR`` in a folder (retrieved, or files of the user's own).
+
+    ``parameters`` may set the keys of :data:`VASP_DEFAULTS`. Without a ``filename`` the first output that has a usable
+    step is taken, ``vasprun.xml`` before ``OUTCAR``.
     """
     unknown = sorted(set(parameters.get_dict()) - set(VASP_DEFAULTS))
     if unknown:
         raise InputValidationError(f'unknown parameters {", ".join(unknown)}: known are {", ".join(VASP_DEFAULTS)}')
     options = {**VASP_DEFAULTS, **parameters.get_dict()}
-    name = options['filename']
-    if name not in folder.base.repository.list_object_names():
-        raise InputValidationError(f'the folder holds no file {name}')
-    summary = frames_file.VasprunSummary(options['energy_kind'])
-    source = {'label': options['label'], 'stage': options['stage']}
-    with tempfile.TemporaryDirectory() as scratch, _clear_errors():
-        target = Path(scratch) / FramesData.FILE_NAME
-        with folder.base.repository.as_path(name) as path, frames_file.FramesFile(target, 'w') as output:
-            blocks = frames_file.iter_vasprun(
-                path, summary, options['stride'], options['start'], options['keep_unconverged']
-            )
-            for block in blocks:
-                output.append(block, source)
-            if summary.n_frames == 0:
-                raise ValueError(
-                    f'none of the {summary.n_steps} ionic steps can be used ({summary.n_unconverged} not '
-                    f'electronically converged, start {options["start"]})'
-                )
-        node = FramesData.from_file(target)
-    node.label = options['label']
-    node.description = (
-        f'{summary.n_frames} of {summary.n_steps} ionic steps, {summary.n_unconverged} left out as not converged'
-        + (', the file is cut' if summary.truncated else '')
-    )
-    return node
+    wanted, source = options.pop('filename'), {'label': options.pop('label'), 'stage': options.pop('stage')}
+    there = folder.base.repository.list_object_names()
+    names = [name for name in ([wanted] if wanted else frames_import.OUTPUT_NAMES) if name in there]
+    if not names:
+        raise InputValidationError(f'the folder holds no file {wanted or " or ".join(frames_import.OUTPUT_NAMES)}')
+    failures = []
+    for name in names:
+        with tempfile.TemporaryDirectory() as scratch, _clear_errors():
+            target = Path(scratch) / FramesData.FILE_NAME
+            try:
+                with folder.base.repository.as_path(name) as path, frames_file.FramesFile(target, 'w') as output:
+                    summary = frames_import.append_output(output, path, source, **options)
+            except frames_file.VaspOutputError as exception:
+                failures.append(f'{name}: {exception}')
+                continue
+            node = FramesData.from_file(target)
+        node.label = source['label']
+        node.description = _description(name, summary)
+        return node
+    raise InputValidationError('; '.join(failures))
+
+
+def _description(name: str, summary: frames_file.VaspSummary) -> str:
+    """Return how many steps of a file were used, and why the others were not."""
+    left_out = [
+        f'{count} left out as {reason}'
+        for count, reason in (
+            (summary.n_unconverged, 'not electronically converged'),
+            (summary.n_broken, 'holding numbers that are not finite'),
+        )
+        if count
+    ]
+    cut = ['the file is cut'] if summary.truncated else []
+    return ', '.join([f'{summary.n_frames} of {summary.n_steps} ionic steps of {name}', *left_out, *cut])

@@ -19,14 +19,8 @@ def _in_order(nodes: dict[str, Any]) -> list[Any]:
     return [nodes[key] for key in sorted(nodes)]
 
 
-@calcfunction
-def merge_thermo(**segments: orm.ArrayData) -> orm.ArrayData:
-    """Return the time series of a stage whose segments are named in order, without repeated rows.
-
-    A later segment starts at the step of the restart file it went on from; what an earlier one computed beyond that
-    step (before it was killed) did not lead to the present state and is left out.
-    """
-    nodes = _in_order(segments)
+def _joined(nodes: list[orm.ArrayData]) -> orm.ArrayData:
+    """Return time series of segments in order as one, each up to the first row of the next."""
     parts = [{name: node.get_array(name) for name in node.get_arraynames()} for node in nodes]
     kept = []
     for index, part in enumerate(parts):
@@ -36,6 +30,22 @@ def merge_thermo(**segments: orm.ArrayData) -> orm.ArrayData:
     merged = orm.ArrayData({name: np.concatenate([part[name] for part in kept]) for name in kept[0]})
     merged.base.attributes.set('units', nodes[0].base.attributes.get('units'))
     return merged
+
+
+@calcfunction
+def merge_thermo(**segments: orm.ArrayData) -> orm.ArrayData:
+    """Return the time series of a stage whose segments are named in order, without repeated rows.
+
+    A later segment starts at the step of the restart file it went on from; what an earlier one computed beyond that
+    step (before it was killed) did not lead to the present state and is left out.
+    """
+    return _joined(_in_order(segments))
+
+
+@calcfunction
+def merge_deviations(**segments: orm.ArrayData) -> orm.ArrayData:
+    """Return the model deviation of a stage whose segments are named in order, as :func:`merge_thermo` does."""
+    return _joined(_in_order(segments))
 
 
 @calcfunction

@@ -22,6 +22,7 @@ from aiida_softclay.analysis.coordination import (
 from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.rdf import BondCutoff, RadialDistribution, bond_cutoffs, radial_distribution
 from aiida_softclay.analysis.trajectory import ArrayTrajectory, Trajectory, n_frames_of, select_frames, times_ps_of
+from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.structures.composition import Mixture
 
@@ -176,13 +177,6 @@ def temperature_notes(temperature: float, target: float | None) -> list[str]:
     if target is None or abs(temperature / target - 1) <= TEMPERATURE_TOLERANCE:
         return []
     return [f'the mean temperature of the run is {temperature:.0f} K instead of {target:g} K: it was not equilibrated']
-
-
-def engine_text(engine: dict[str, Any] | None) -> str:
-    """Return program, version and potential of an engine as one line."""
-    facts = engine or {}
-    program = ' '.join(str(facts[key]) for key in ('program', 'version') if facts.get(key))
-    return ', '.join(part for part in (program, facts.get('potential')) if part)
 
 
 def _compare(states: tuple[Any, Any], options: dict[str, Any], context: dict[str, Any]) -> dict[str, orm.Data]:

@@ -13,13 +13,18 @@ from ase import Atoms
 from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.statistics import DriftTest, block_average, drift_test
 from aiida_softclay.structures.assembly import assemble_particles
-from aiida_softclay.structures.checks import check_structure, composition_units, density
+from aiida_softclay.structures.building import (
+    choose_options,
+    make_crystal,
+    make_melt,
+    make_oligomers,
+    make_slab,
+    make_substitution,
+)
+from aiida_softclay.structures.checks import composition_units
 from aiida_softclay.structures.composition import Mixture
-from aiida_softclay.structures.crystals import crystal, phase
-from aiida_softclay.structures.mixtures import random_mixture
+from aiida_softclay.structures.crystals import phase
 from aiida_softclay.structures.neighbours import heights, minimum_distance
-from aiida_softclay.structures.slabs import interface_slab
-from aiida_softclay.structures.supercells import supercell
 
 #: What counts as drift where the caller does not say: relative for the density, eV per atom for the energy.
 DENSITY_TOLERANCE = 0.005
@@ -36,23 +41,6 @@ def to_structure(atoms: Atoms, label: str) -> orm.StructureData:
     return node
 
 
-def _options(parameters: orm.Dict, required: set[str], optional: set[str], what: str) -> dict[str, Any]:
-    """Return the parameters without empty values.
-
-    Raises
-    ------
-    ValueError
-        If one is missing or not known.
-    """
-    given = {key: value for key, value in parameters.get_dict().items() if value is not None}
-    if missing := sorted(required - set(given)):
-        raise ValueError(f'{what} needs {", ".join(missing)}')
-    if unknown := sorted(set(given) - required - optional):
-        known = ', '.join(sorted(required | optional))
-        raise ValueError(f'{what} does not know {", ".join(unknown)}: choose from {known}')
-    return given
-
-
 @calcfunction
 def build_crystal(parameters: orm.Dict) -> orm.StructureData:
     """Return a crystal, or the smallest supercell of it that is wide enough.
@@ -63,14 +51,8 @@ def build_crystal(parameters: orm.Dict) -> orm.StructureData:
         ``crystal`` (id or formula), and optionally ``min_length`` (Å), ``max_atoms``, ``diagonal`` (only multiples of
         the conventional vectors).
     """
-    options = _options(parameters, {'crystal'}, {'min_length', 'max_atoms', 'diagonal'}, 'a crystal')
-    entry = phase(options['crystal'])
-    atoms = crystal(entry.id)
-    if 'min_length' in options:
-        atoms = supercell(
-            atoms, float(options['min_length']), max_atoms=options.get('max_atoms'),
-            diagonal=bool(options.get('diagonal', False)),
-        )  # fmt: skip
+    atoms, report = make_crystal(parameters.get_dict())
+    entry = phase(report['crystal'])
     node = to_structure(atoms, entry.id)
     node.description = f'{entry.name or entry.id}; {entry.source}; coordinates: {entry.coordinates_source}'
     return node
@@ -84,13 +66,10 @@ def build_slab(parameters: orm.Dict) -> dict[str, orm.Data]:
     ----------
     parameters : Dict
         ``mixture``, and optionally ``n_atoms``, ``min_length`` (Å), ``max_atoms``, ``thickness`` (Å), ``max_strain``,
-        ``density_fraction``; see :func:`aiida_softclay.structures.slabs.interface_slab`.
+        ``density_fraction``, ``plane_cells``; see :func:`aiida_softclay.structures.slabs.interface_slab`.
     """
-    optional = {'n_atoms', 'min_length', 'max_atoms', 'thickness', 'max_strain', 'density_fraction'}
-    options = _options(parameters, {'mixture'}, optional, 'a slab')
-    mixture = Mixture.parse(options.pop('mixture'))
-    slab = interface_slab(mixture, **options)
-    return {'structure': to_structure(slab.atoms, f'slab of {mixture}'), 'report': orm.Dict(slab.report)}
+    atoms, report = make_slab(parameters.get_dict())
+    return {'structure': to_structure(atoms, f'slab of {report["mixture"]}'), 'report': orm.Dict(report)}
 
 
 @calcfunction
@@ -103,31 +82,43 @@ def build_random_mixture(parameters: orm.Dict) -> dict[str, orm.Data]:
         ``mixture`` and ``n_formula_units`` or ``min_length`` (Å, smallest cell edge), and optionally ``density``
         (g/cm³; the rule of mixtures if not given), ``seed``, ``contact_scale``.
     """
-    optional = {'n_formula_units', 'min_length', 'density', 'seed', 'contact_scale'}
-    options = _options(parameters, {'mixture'}, optional, 'a random mixture')
-    mixture = Mixture.parse(options['mixture'])
-    wanted = float(options.get('density', mixture.rule_density))
-    units = int(options.get('n_formula_units', 0))
-    if 'min_length' in options and wanted > 0:
-        volume = float(options['min_length']) ** 3
-        units = max(units, int(np.ceil(volume / mixture.unit_volume * wanted / mixture.rule_density - 1e-9)))
-    elif 'n_formula_units' not in options:
-        raise ValueError('a random mixture needs n_formula_units or min_length')
-    seed = int(options.get('seed', 0))
-    scale = float(options.get('contact_scale', 1.0))
-    atoms = random_mixture(mixture, units, density=wanted, seed=seed, contact_scale=scale)
-    report = {
-        'mixture': mixture.name,
-        'n_atoms': len(atoms),
-        'formula_units': units,
-        'density_g_cm3': density(atoms),
-        'rule_density_g_cm3': mixture.rule_density,
-        'cell_length_A': float(atoms.cell[0, 0]),
-        'minimum_distance_A': minimum_distance(atoms),
-        'seed': seed,
-        'warnings': check_structure(atoms, mixture, density_range=(0.0, np.inf), contact_scale=scale),
-    }
-    return {'structure': to_structure(atoms, f'random {mixture}'), 'report': orm.Dict(report)}
+    atoms, report = make_melt(parameters.get_dict())
+    return {'structure': to_structure(atoms, f'random {report["mixture"]}'), 'report': orm.Dict(report)}
+
+
+@calcfunction
+def build_oligomer_glass(parameters: orm.Dict) -> dict[str, orm.Data]:
+    """Return oxychloride molecules packed with their cations, the report of it, and which atom is of which molecule.
+
+    Parameters
+    ----------
+    parameters : Dict
+        Optionally ``anion`` (for example ``Al3O2Cl8``), ``cation``, ``n_molecules``, ``density`` (g/cm³), ``seed``,
+        ``repeat``; see :func:`aiida_softclay.structures.oligomers.oligomer_glass`.
+    """
+    atoms, report = make_oligomers(parameters.get_dict())
+    label = f'{report["n_molecules"]} {report["anion"]} with {report["cation"]}'
+    return _with_molecules(atoms, report, label)
+
+
+@calcfunction
+def build_substitution_glass(parameters: orm.Dict) -> dict[str, orm.Data]:
+    """Return a chloroaluminate crystal with 2 Cl -> O + vacancy, the report of it, and the tetrahedron of each atom.
+
+    Parameters
+    ----------
+    parameters : Dict
+        ``composition``, and optionally ``parent``, ``repeat``, ``density`` (g/cm³) or ``density_fraction``, ``seed``,
+        ``choice``; see :func:`aiida_softclay.structures.substitution.substituted_crystal`.
+    """
+    atoms, report = make_substitution(parameters.get_dict())
+    return _with_molecules(atoms, report, f'{report["composition"]} from {report["parent"]}')
+
+
+def _with_molecules(atoms: Atoms, report: dict[str, Any], label: str) -> dict[str, orm.Data]:
+    molecules = orm.ArrayData()
+    molecules.set_array('molecule_id', atoms.arrays['molecule_id'])
+    return {'structure': to_structure(atoms, label), 'report': orm.Dict(report), 'molecules': molecules}
 
 
 @calcfunction
@@ -141,7 +132,9 @@ def build_particle_assembly(interface: orm.StructureData, parameters: orm.Dict) 
     parameters : Dict
         ``mixture``, ``n_atoms``, and optionally ``seed``, ``contact_scale``.
     """
-    options = _options(parameters, {'mixture', 'n_atoms'}, {'seed', 'contact_scale'}, 'a particle assembly')
+    options = choose_options(
+        parameters.get_dict(), {'mixture', 'n_atoms'}, {'seed', 'contact_scale'}, 'a particle assembly'
+    )
     mixture = Mixture.parse(options['mixture'])
     assembly = assemble_particles(
         interface.get_ase(), mixture, int(options['n_atoms']), seed=int(options.get('seed', 0)),

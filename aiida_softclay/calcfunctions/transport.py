@@ -13,7 +13,8 @@ from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.statistics import block_average
 from aiida_softclay.analysis.trajectory import indices_of, n_frames_of, species_of, times_ps_of
 from aiida_softclay.analysis.transport import DEFAULT_WINDOW, Conductivity, Diffusion, nernst_einstein, self_diffusion
-from aiida_softclay.calcfunctions.structure_analysis import analysis_failed, engine_text, temperature_notes
+from aiida_softclay.calcfunctions.structure_analysis import analysis_failed, temperature_notes
+from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.trajectory import MdTrajectoryData
 
 DIFFUSIVITY = (

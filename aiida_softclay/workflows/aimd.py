@@ -12,18 +12,15 @@ from aiida.engine import ToContext, WorkChain, append_, while_
 from aiida.orm.nodes.data.base import to_aiida_type
 
 from aiida_softclay.calcfunctions.aimd import aimd_results, collect_seams, draw_velocities, merge_series
-from aiida_softclay.calcfunctions.frames import merge_frames
 from aiida_softclay.calculations.aimd_plan import PLAN_TAGS, AimdPlan, AimdRun, PlanError, melt_quench_segments
+from aiida_softclay.calculations.potcar_cutoff import cutoff_problem
 from aiida_softclay.calculations.potcars import PotentialFamilyError, select_potentials
 from aiida_softclay.calculations.vasp_md import VaspMdCalculation, potcar_elements, velocities_problem
 from aiida_softclay.data.frames import FramesData
+from aiida_softclay.workflows.aimd_handlers import AimdHandlersMixin
+from aiida_softclay.workflows.aimd_relaxation import AimdRelaxationMixin
+from aiida_softclay.workflows.options import DEFAULT_OPTIONS
 from aiida_softclay.workflows.protocol import ProtocolError, ProtocolMixin
-
-DEFAULT_OPTIONS = {
-    'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1},
-    'withmpi': False,
-    'max_wallclock_seconds': 86400,
-}
 
 
 def gamma_point() -> orm.KpointsData:
@@ -65,11 +62,14 @@ def _validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
     structure, plan = inputs['structure'], AimdPlan.from_dict(inputs['plan'].get_dict())
     mapping = inputs['potential_mapping'].get_dict() if 'potential_mapping' in inputs else {}
     try:
-        select_potentials(structure, inputs['potential_family'].value, mapping)
+        potentials = select_potentials(structure, inputs['potential_family'].value, mapping)
         for run in plan.runs():
             plan.incar(run, potcar_elements(structure))
     except (PotentialFamilyError, PlanError) as error:
         return str(error)
+    problem = cutoff_problem(inputs['incar'].get_dict() if 'incar' in inputs else {}, potentials.values())
+    if problem is not None:
+        return problem
     if np.linalg.det(structure.cell) <= 0:
         return 'the lattice vectors of the structure are left-handed or linearly dependent: exchange two of them'
     if 'velocities' in inputs:
@@ -81,10 +81,12 @@ def _validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
     return None
 
 
-class AimdWorkChain(ProtocolMixin, WorkChain):
-    """Run a plan of AIMD segments, each from where the one before it ended, and collect the frames.
+class AimdWorkChain(ProtocolMixin, AimdHandlersMixin, AimdRelaxationMixin, WorkChain):
+    """Run a plan of AIMD segments, each from where an earlier one ended; the frames stay where the runs left them.
 
-    A run that is killed or stops early is continued from its last CONTCAR; one that left none is repeated.
+    A run that is killed or stops early is continued from its last CONTCAR; one that left none is repeated. Electronic
+    trouble is answered once with a more robust minimiser. What failed physically ends under its own name, and the
+    frames of the runs before it are outputs all the same.
     """
 
     _process_class = VaspMdCalculation
@@ -95,6 +97,16 @@ class AimdWorkChain(ProtocolMixin, WorkChain):
         # Seconds before the walltime at which the driver stops itself, at least, and as a share of the walltime.
         'walltime_margin_s': 60,
         'walltime_margin_share': 0.02,
+        # A run that did this share of its steps has made progress and does not count towards max_iterations.
+        'least_progress': 0.05,
+        # For electronic trouble: ALGO that is more robust than the one in use (VASP's manual: Normal is more robust
+        # than Fast, and All suits insulators), and how many times more electronic steps.
+        'robust_algo': {'fast': 'Normal', 'veryfast': 'Normal', 'normal': 'All'},
+        'robust_algo_otherwise': 'Normal',
+        'nelm_factor': 2,
+        'nelm_of_vasp': 60,
+        # Ionic steps of one run of a relaxation before a segment; it is continued for up to max_iterations runs.
+        'relaxation_steps': 200,
     })  # fmt: skip
 
     @classmethod
@@ -122,6 +134,10 @@ class AimdWorkChain(ProtocolMixin, WorkChain):
             help='Array `velocities` (Å/fs); drawn at the temperature of the first segment if not given.',
         )  # fmt: skip
         spec.input(
+            'source_label', valid_type=orm.Str, serializer=to_aiida_type, required=False,
+            help='Name of the structure in the records of its frames; its label or formula if not given.',
+        )  # fmt: skip
+        spec.input(
             'options', valid_type=orm.Dict, serializer=to_aiida_type, default=lambda: orm.Dict(DEFAULT_OPTIONS),
             help='`metadata.options` of every run.',
         )  # fmt: skip
@@ -138,11 +154,19 @@ class AimdWorkChain(ProtocolMixin, WorkChain):
 
         spec.outline(
             cls.setup,
-            while_(cls.has_runs_left)(cls.run_segment, cls.inspect_run),
+            while_(cls.has_runs_left)(
+                cls.enter_segment,
+                while_(cls.should_relax)(cls.run_relaxation, cls.inspect_relaxation),
+                cls.run_segment,
+                cls.inspect_run,
+            ),
             cls.results,
         )
 
-        spec.output('frames', valid_type=FramesData, help='Labelled frames of all segments.')
+        spec.output_namespace(
+            'frames', valid_type=FramesData, dynamic=True,
+            help='Labelled frames, one node for each run that kept some: `run_000`, `run_001`, in order.',
+        )  # fmt: skip
         spec.output('structure', valid_type=orm.StructureData, help='Structure after the last step.')
         spec.output('velocities', valid_type=orm.ArrayData, help='Velocities after the last step, Å/fs.')
         spec.output('series', valid_type=orm.ArrayData, help='Temperature and energies at every step of the plan.')
@@ -155,7 +179,15 @@ class AimdWorkChain(ProtocolMixin, WorkChain):
             message='segment {segment}: not complete after {count} runs; the last: {message}',
         )
         spec.exit_code(402, 'ERROR_RUN_FAILED', message='segment {segment}, run <{pk}>: {message}')
-        spec.exit_code(500, 'ERROR_PHYSICS', message='segment {segment}, run <{pk}>: {message}')
+        spec.exit_code(
+            403, 'ERROR_RELAXATION_FAILED', message='relaxation before segment {segment}, run {count}: {message}'
+        )
+        physics = 'segment {segment}, run <{pk}>: {message}'
+        spec.exit_code(500, 'ERROR_NOT_FINITE', message=physics)
+        spec.exit_code(501, 'ERROR_TEMPERATURE_RUNAWAY', message=physics)
+        spec.exit_code(502, 'ERROR_ELECTRONIC_NOT_CONVERGED', message=f'{physics} (more robust settings did not help)')
+        spec.exit_code(503, 'ERROR_VOLUME_COLLAPSE', message=physics)
+        spec.exit_code(504, 'ERROR_VOLUME_EXPANSION', message=physics)
         spec.exit_code(
             510, 'ERROR_BROKEN_SEAM',
             message='run {run} (segment {segment}) did not begin where the one before it ended: see the output `seams`',
@@ -229,10 +261,12 @@ class AimdWorkChain(ProtocolMixin, WorkChain):
         self.ctx.attempts = 0
         self.ctx.runs = []
         self.ctx.finished = []
+        # Where each segment ended, for those that start from another than the one before.
+        self.ctx.ends = {}
+        self.ctx.entered = self.ctx.relaxed = self.ctx.remedy_segment = None
         self.ctx.structure = self.inputs.structure
-        if 'velocities' in self.inputs:
-            self.ctx.velocities = self.inputs.velocities
-        else:
+        self.ctx.velocities = self.inputs.velocities if 'velocities' in self.inputs else None
+        if self.ctx.velocities is None and plan.segments[0].relax_before is None:
             self.ctx.velocities = draw_velocities(
                 self.inputs.structure,
                 orm.Dict({'temperature_K': plan.segments[0].temperature_K, 'seed': plan.seed}),
@@ -247,22 +281,46 @@ class AimdWorkChain(ProtocolMixin, WorkChain):
         """Return whether a piece of the plan is still to be run."""
         return bool(self.ctx.queue)
 
+    def enter_segment(self) -> None:
+        """Go back to the end of an earlier segment, where the next one says that it starts from there."""
+        plan, run = AimdPlan.from_dict(self.ctx.plan), AimdRun(**self.ctx.queue[0])
+        if self.ctx.entered == run.segment:
+            return
+        self.ctx.entered = run.segment
+        self.ctx.relaxation_runs = 0
+        parent = plan.segments[run.segment_index].start_from
+        if parent is not None:
+            self.ctx.structure, self.ctx.velocities = self.ctx.ends[parent]
+
+    def potentials(self) -> dict[str, Any]:
+        """Return the potential of each kind of the structure."""
+        mapping = self.inputs.potential_mapping.get_dict() if 'potential_mapping' in self.inputs else {}
+        return select_potentials(self.ctx.structure, self.inputs.potential_family.value, mapping)
+
     def run_segment(self) -> ToContext:
         """Submit the next run, from the structure and velocities of the last one."""
         plan = AimdPlan.from_dict(self.ctx.plan)
         run = AimdRun(**self.ctx.queue[0])
-        mapping = self.inputs.potential_mapping.get_dict() if 'potential_mapping' in self.inputs else {}
-        potentials = select_potentials(self.ctx.structure, self.inputs.potential_family.value, mapping)
+        segment = plan.segments[run.segment_index]
         tags = {key.lower(): value for key, value in self.inputs.incar.get_dict().items()}
+        if self.ctx.remedy_segment == run.segment:
+            tags |= self.electronic_remedy()
         tags |= plan.incar(run, potcar_elements(self.ctx.structure))
         sampling = {
             'frame_stride': plan.frame_stride,
             'first_step': run.first_step,
             'segment': run.segment,
             'segment_index': run.segment_index,
-            'label': self.inputs.structure.label or self.inputs.structure.get_formula(mode='hill'),
+            'label': self._source_label(),
             'keep_vasprun': self.inputs.keep_vasprun.value,
+            'volume_start_A3': abs(float(np.linalg.det(self.inputs.structure.cell))),
+            'volume_ratio_min': plan.volume_ratio_min,
+            'volume_ratio_max': plan.volume_ratio_max,
         }
+        if run.start == 0 and segment.start_from is not None:
+            sampling['start_from'] = segment.start_from
+        if run.start == 0 and segment.relax_before is not None:
+            sampling['begins_anew'] = True
         index = len(self.ctx.runs)
         inputs = {
             'code': self.inputs.code,
@@ -270,7 +328,7 @@ class AimdWorkChain(ProtocolMixin, WorkChain):
             'velocities': self.ctx.velocities,
             'parameters': orm.Dict(tags),
             'kpoints': self.inputs.kpoints,
-            'potential': potentials,
+            'potential': self.potentials(),
             'sampling': orm.Dict(sampling),
             'metadata': {
                 'options': self._options(),
@@ -281,6 +339,11 @@ class AimdWorkChain(ProtocolMixin, WorkChain):
         calculation = self.submit(self._process_class, **inputs)
         self.report(f'{run.segment}: steps {run.start} to {run.start + run.n_steps} launched <{calculation.pk}>')
         return ToContext(runs=append_(calculation))
+
+    def _source_label(self) -> str:
+        if 'source_label' in self.inputs:
+            return str(self.inputs.source_label.value)
+        return self.inputs.structure.label or self.inputs.structure.get_formula(mode='hill')
 
     def _options(self) -> dict[str, Any]:
         """Return the options of a run; the driver is told when to stop itself, VASP does not heed it."""
@@ -293,66 +356,19 @@ class AimdWorkChain(ProtocolMixin, WorkChain):
                 options['environment_variables'] = {**limit, **options.get('environment_variables', {})}
         return options
 
-    def inspect_run(self) -> Any:
-        """Take over what a run reached; queue what is left of it, repeat it, or give up."""
-        calculation = self.ctx.runs[-1]
-        run = AimdRun(**self.ctx.queue[0])
-        codes = self._process_class.spec().exit_codes
-        status = calculation.exit_status
-        message = calculation.exit_message or f'{calculation.process_state.value} with exit status {status}'
-        where = {'segment': run.segment, 'pk': calculation.pk, 'message': message}
-        self.ctx.attempts += 1
-
-        if calculation.is_excepted or calculation.is_killed:
-            return self.exit_codes.ERROR_RUN_FAILED.format(**where)
-        if status in (codes.ERROR_NOT_FINITE.status, codes.ERROR_TEMPERATURE_RUNAWAY.status):
-            return self.exit_codes.ERROR_PHYSICS.format(**where)
-
-        if status in (0, codes.WARNING_ELECTRONIC_NOT_CONVERGED.status):
-            if status:
-                self.report(f'{run.segment}: {message}')
-            self._take_over(calculation)
-            self.ctx.queue = self.ctx.queue[1:]
-            self.ctx.attempts = 0
-            return None
-
-        if self.ctx.attempts >= self.inputs.max_iterations.value:
-            return self.exit_codes.ERROR_TOO_MANY_RUNS.format(
-                segment=run.segment, count=self.ctx.attempts, message=message
-            )
-        if status in (codes.ERROR_STOPPED_EARLY.status, codes.ERROR_INTERRUPTED.status):
-            done = calculation.outputs.statistics.get_dict()['steps_done']
-            self._take_over(calculation)
-            self.ctx.queue = [run.after(done).as_dict(), *self.ctx.queue[1:]]
-            self.report(f'{run.segment}: {message}; going on from step {run.start + done}')
-            return None
-        if status == codes.ERROR_PROGRAM_STOPPED.status and self.ctx.attempts > 1:
-            # A program that refuses its input twice refuses it for good.
-            return self.exit_codes.ERROR_RUN_FAILED.format(**where)
-        self.report(f'{run.segment}: {message}; repeating the run')
-        return None
-
-    def _take_over(self, calculation: orm.CalcJobNode) -> None:
-        self.ctx.structure = calculation.outputs.structure
-        self.ctx.velocities = calculation.outputs.velocities
-        self.ctx.finished = [*self.ctx.finished, len(self.ctx.runs) - 1]
-
     def results(self) -> Any:
-        """Join frames and series, check the seams, and write the numbers."""
+        """Join the series, check the seams, and write the numbers; frames are not copied."""
         children = {f'run_{index:03d}': self.ctx.runs[index] for index in self.ctx.finished}
-        frames = {name: child.outputs.frames for name, child in children.items() if 'frames' in child.outputs}
         series = {name: child.outputs.series for name, child in children.items()}
         statistics = {name: child.outputs.statistics for name, child in children.items()}
 
         seams = collect_seams(**statistics, metadata={'call_link_label': 'collect_seams'})
         self.out('seams', seams)
-        # One run's outputs are the whole's; a copy would only be another node of the same content.
-        merged_frames, merged_series = next(iter(frames.values())), next(iter(series.values()))
-        if len(frames) > 1:
-            merged_frames = merge_frames(**frames, metadata={'call_link_label': 'merge_frames'})
+        # One run's series is the whole's; a copy would only be another node of the same content.
+        merged_series = next(iter(series.values()))
         if len(series) > 1:
             merged_series = merge_series(**series, metadata={'call_link_label': 'merge_series'})
-        self.out('frames', merged_frames)
+        n_frames = self.attach_frames()
         self.out('series', merged_series)
         self.out('structure', self.ctx.structure)
         self.out('velocities', self.ctx.velocities)
@@ -363,5 +379,5 @@ class AimdWorkChain(ProtocolMixin, WorkChain):
         for seam in seams.get_dict()['seams']:
             if not seam['continuous']:
                 return self.exit_codes.ERROR_BROKEN_SEAM.format(run=seam['run'], segment=seam['segment'])
-        self.report(f'{merged_frames.n_frames} frames from {len(children)} runs, all seams continuous')
+        self.report(f'{n_frames} frames from {len(children)} runs, all seams continuous')
         return None

@@ -10,7 +10,7 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ToContext, WorkChain, while_
 
-from aiida_softclay.calcfunctions.structure_analysis import engine_text
+from aiida_softclay.data.engine import engine_text
 from aiida_softclay.calcfunctions.structures import (
     build_particle_assembly,
     build_slab,
@@ -23,7 +23,7 @@ from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.structures.assembly import units_per_particle
 from aiida_softclay.structures.composition import Mixture
-from aiida_softclay.workflows.md import MdWorkChain
+from aiida_softclay.workflows.md import MdWorkChain, classical_inputs
 from aiida_softclay.workflows.protocol import ProtocolMixin
 
 ASSEMBLY_PARAMETERS = ('n_atoms', 'seed', 'contact_scale')
@@ -233,12 +233,7 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
         if potential is not None:
             builder.potential = potential
         if classical is not None:
-            lines = classical['pair_lines']
-            if not isinstance(lines, orm.Data):
-                lines = orm.Dict(dict(lines)) if isinstance(lines, Mapping) else orm.List(list(lines))
-            builder.classical.pair_lines = lines
-            if classical.get('files'):
-                builder.classical.files = dict(classical['files'])
+            builder.classical = classical_inputs(classical)
         if options is not None:
             default = MdWorkChain.spec().inputs['options'].default().get_dict()
             builder.options = orm.Dict({**default, **options})

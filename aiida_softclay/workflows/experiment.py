@@ -9,10 +9,10 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ToContext, WorkChain
 
-from aiida_softclay.calcfunctions.structure_analysis import engine_text
+from aiida_softclay.data.engine import engine_text
 from aiida_softclay.calculations.lammps import structure_symbols, validate_physics
 from aiida_softclay.calculations.md_plan import MdPlan
-from aiida_softclay.workflows.md import MdWorkChain
+from aiida_softclay.workflows.md import MdWorkChain, classical_inputs
 from aiida_softclay.workflows.protocol import ProtocolMixin
 
 MD_INPUTS = ('code', 'structure', 'potential', 'classical', 'velocities', 'options', 'max_iterations')
@@ -142,9 +142,7 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
             if (value := getattr(md, name)) is not None:
                 setattr(builder, name, value)
         if classical is not None:
-            builder.classical.pair_lines = md.classical.pair_lines
-            if classical.get('files'):
-                builder.classical.files = dict(md.classical.files)
+            builder.classical = classical_inputs(classical)
         builder.parameters = orm.Dict({**parameters, 'protocol': protocol or cls.get_default_protocol()})
         builder.metadata.label = f'{cls._title} of {structure.get_formula()}'
         return builder

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ToContext, WorkChain, while_
 
-from aiida_softclay.calcfunctions.md import merge_statistics, merge_thermo, merge_trajectories
+from aiida_softclay.calcfunctions.md import merge_deviations, merge_statistics, merge_thermo, merge_trajectories
 from aiida_softclay.calculations.lammps import LammpsMdCalculation, validate_physics
+from aiida_softclay.calculations.lammps_committee import others_of
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.data.trajectory import MdTrajectoryData
-
-DEFAULT_OPTIONS = {
-    'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1},
-    'withmpi': False,
-    'max_wallclock_seconds': 86400,
-}
+from aiida_softclay.workflows.options import DEFAULT_OPTIONS
 
 
 def validate_inputs(value, context):
     """Return what is wrong with the combination of inputs."""
     return validate_physics(value, context)
+
+
+def classical_inputs(classical: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs of a classical potential as nodes.
+
+    Parameters
+    ----------
+    classical : mapping
+        ``pair_lines`` (list of lines, mapping with elements, lines and charges, or a node of either) and, optionally,
+        ``files`` (nodes by name).
+    """
+    lines = classical['pair_lines']
+    if not isinstance(lines, orm.Data):
+        lines = orm.Dict(dict(lines)) if isinstance(lines, Mapping) else orm.List(list(lines))
+    files = classical.get('files')
+    return {'pair_lines': lines, **({'files': dict(files)} if files else {})}
 
 
 class MdWorkChain(WorkChain):
@@ -48,7 +60,10 @@ class MdWorkChain(WorkChain):
         super().define(spec)
         spec.expose_inputs(
             LammpsMdCalculation,
-            include=('code', 'structure', 'plan', 'potential', 'classical', 'velocities'),
+            include=(
+                *('code', 'structure', 'plan', 'potential', 'classical', 'velocities'),
+                *('committee', 'deviation_every', 'max_model_deviation_eV_A'),
+            ),
         )
         spec.input(
             'options',
@@ -88,6 +103,13 @@ class MdWorkChain(WorkChain):
         spec.output_namespace(
             'trajectories', valid_type=MdTrajectoryData, dynamic=True, required=False, help='Trajectory of each stage.'
         )
+        spec.output_namespace(
+            'model_deviation',
+            valid_type=orm.ArrayData,
+            dynamic=True,
+            required=False,
+            help='Model deviation of the committee in each stage, with units; its steps are those of the frames.',
+        )
         spec.exit_code(401, 'ERROR_NO_PROGRESS', message='the job was killed {count} times without progress: {message}')
         spec.exit_code(
             402,
@@ -98,6 +120,7 @@ class MdWorkChain(WorkChain):
         spec.exit_code(410, 'ERROR_SEGMENT', message='the LAMMPS job failed: {message}')
         spec.exit_code(501, 'ERROR_LOST_ATOMS', message='{message}')
         spec.exit_code(502, 'ERROR_NOT_FINITE', message='{message}')
+        spec.exit_code(503, 'ERROR_MODEL_DEVIATION', message='{message}')
 
     @classmethod
     def get_builder_from_protocol(
@@ -110,6 +133,9 @@ class MdWorkChain(WorkChain):
         velocities: orm.ArrayData | None = None,
         options: Mapping[str, Any] | None = None,
         max_iterations: int | None = None,
+        committee: Mapping[str, orm.Data] | Sequence[orm.Data] | None = None,
+        deviation_every: int | None = None,
+        max_model_deviation_eV_A: float | None = None,
     ) -> Any:
         """Return a complete builder.
 
@@ -128,6 +154,12 @@ class MdWorkChain(WorkChain):
         options : mapping, optional
             Options of the jobs, on top of the defaults.
         max_iterations : int, optional
+        committee : mapping or sequence of PotentialData, optional
+            Models whose deviation from each other is written; the potential drives, and may be among them.
+        deviation_every : int, optional
+            Steps between model deviations; with each frame if not given.
+        max_model_deviation_eV_A : float, optional
+            Limit, in eV/Å, of the mean over a stage of the largest force deviation.
 
         Raises
         ------
@@ -141,13 +173,14 @@ class MdWorkChain(WorkChain):
         builder.plan = orm.Dict(checked.to_dict())
         if potential is not None:
             builder.potential = potential
+        if committee is not None:
+            builder.committee = others_of(committee, potential)
+        if deviation_every is not None:
+            builder.deviation_every = orm.Int(deviation_every)
+        if max_model_deviation_eV_A is not None:
+            builder.max_model_deviation_eV_A = orm.Float(max_model_deviation_eV_A)
         if classical is not None:
-            lines = classical['pair_lines']
-            if not isinstance(lines, orm.Data):
-                lines = orm.Dict(dict(lines)) if isinstance(lines, Mapping) else orm.List(list(lines))
-            builder.classical.pair_lines = lines
-            if classical.get('files'):
-                builder.classical.files = dict(classical['files'])
+            builder.classical = classical_inputs(classical)
         if velocities is not None:
             builder.velocities = velocities
         builder.options = orm.Dict({**DEFAULT_OPTIONS, **(options or {})})
@@ -211,6 +244,8 @@ class MdWorkChain(WorkChain):
             return self.exit_codes.ERROR_LOST_ATOMS.format(message=message)
         if node.exit_status == codes.ERROR_NOT_FINITE.status:
             return self.exit_codes.ERROR_NOT_FINITE.format(message=message)
+        if node.exit_status == codes.ERROR_MODEL_DEVIATION.status:
+            return self.exit_codes.ERROR_MODEL_DEVIATION.format(message=message)
         if node.exit_status == codes.ERROR_OUT_OF_WALLTIME.status:
             return self._continue_after(node, message, planned=True)
         # Everything that can be the computer's fault and not the run's: killed, node lost, scheduler messages.
@@ -268,7 +303,8 @@ class MdWorkChain(WorkChain):
         segments = [node for node in self.ctx.segments if node is not None]
         if not segments:
             return
-        for namespace, merge in (('thermo', merge_thermo), ('trajectories', merge_trajectories)):
+        merges = {'thermo': merge_thermo, 'trajectories': merge_trajectories, 'model_deviation': merge_deviations}
+        for namespace, merge in merges.items():
             for name in MdPlan.from_dict(self.ctx.plan).stage_names:
                 parts = self._parts(segments, namespace, name)
                 if len(parts) == 1:

@@ -9,7 +9,6 @@ from aiida.common import AttributeDict
 from aiida.engine import ToContext, WorkChain, if_, while_
 from aiida.plugins import DataFactory
 
-from aiida_softclay.calcfunctions.frames import merge_frames
 from aiida_softclay.calcfunctions.results import collect_results
 from aiida_softclay.calcfunctions.structure_analysis import analyse_anion_exchange, exchange_parameters
 from aiida_softclay.structures.composition import Mixture
@@ -119,7 +118,10 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
 
         spec.output('results', valid_type=orm.Dict, help='All numbers, in the results schema.')
         spec.output('potential', valid_type=PotentialData, required=False, help='The potential that was used.')
-        spec.output('frames', valid_type=DataFactory('softclay.frames'), required=False, help='All labelled frames.')
+        spec.output_namespace(
+            'frames', valid_type=DataFactory('softclay.frames'), dynamic=True,
+            help='Labelled frames, a node for each run of each sampled structure: `<label>_<run>`.',
+        )  # fmt: skip
         spec.output('structure', valid_type=orm.StructureData, required=False, help='The amorphous model.')
         spec.output(
             'pair_distributions', valid_type=orm.ArrayData, required=False, help='g(r) before and after the melt.'
@@ -248,10 +250,15 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         if failed:
             reasons = [f'{label} ({self.branch(label).exit_message})' for label in failed]
             return self.exit_codes.ERROR_SAMPLING_FAILED.format(branches=', '.join(reasons))
-        frames = {label: self.branch(label).outputs.frames for label in self.ctx.sampling}
-        self.ctx.frames = merge_frames(**frames, metadata={'call_link_label': 'merge_frames'})
-        self.out('frames', self.ctx.frames)
-        self.report(f'{self.ctx.frames.n_frames} labelled frames of {len(frames)} structures')
+        self.ctx.frames = {
+            f'{label}_{run.removeprefix("run_")}': node
+            for label in self.ctx.sampling
+            for run, node in dict(self.branch(label).outputs.frames).items()
+        }
+        for name, node in self.ctx.frames.items():
+            self.out(f'frames.{name}', node)
+        total = sum(node.n_frames for node in self.ctx.frames.values())
+        self.report(f'{total} labelled frames of {len(self.ctx.sampling)} structures')
         return None
 
     def run_fit(self):

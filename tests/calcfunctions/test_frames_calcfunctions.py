@@ -8,6 +8,7 @@ from aiida.common.exceptions import InputValidationError
 from aiida.orm import Dict, Float, FolderData, Int
 
 from aiida_softclay.calcfunctions.frames import (
+    build_dataset,
     frames_from_vasp_folder,
     merge_frames,
     select_frames,
@@ -64,7 +65,26 @@ def test_select(make_frames):
         select_frames(frames, Int(11), Int(1))
 
 
+def test_build_dataset(make_frames):
+    """Two inputs, one of them given twice: the copies are counted out; names and order of the inputs are nothing."""
+    first, second = make_frames(seed=1), make_frames(seed=2, label='b')
+    parameters = Dict({'n_frames': 10, 'training_fraction': 0.8, 'seed': 3})
+    made = build_dataset(parameters, run_000=first, run_001=second, run_002=first)
+    counts = made['report'].get_dict()['counts']
+    assert (counts['given'], counts['duplicates'], counts['usable']) == (30, 10, 20)
+    assert (made['training'].n_frames, made['validation'].n_frames) == (8, 2)
+    assert made['validation'].base.attributes.get('source_labels') == ['a', 'b']
+    links = {link.link_label for link in made['report'].creator.base.links.get_incoming()}
+    assert links == {'parameters', 'run_000', 'run_001', 'run_002'}
+    again = build_dataset(parameters, z=first, a=second)
+    assert again['training'].content_hash == made['training'].content_hash
+
+
 def test_refusals(make_frames):
+    with pytest.raises(InputValidationError, match='there are no frames'):
+        build_dataset(Dict({}))
+    with pytest.raises(InputValidationError, match='training_fraction is 1'):
+        build_dataset(Dict({'training_fraction': 1}), a=make_frames())
     with pytest.raises(InputValidationError, match='training fraction'):
         split_frames(make_frames(), Float(1.0), Int(3))
     first = make_frames(seed=1, engine={'program': 'a'})

@@ -9,9 +9,11 @@ from aiida import orm
 from aiida_softclay.analysis.quantity import check_results
 from aiida_softclay.calcfunctions.structures import (
     build_crystal,
+    build_oligomer_glass,
     build_particle_assembly,
     build_random_mixture,
     build_slab,
+    build_substitution_glass,
     equilibrium_drifts,
     summarise_glass,
     to_structure,
@@ -57,6 +59,24 @@ def test_random_mixture_by_units_or_length():
     assert long['report']['density_g_cm3'] == pytest.approx(2.5)
 
 
+def test_oligomers_keep_their_molecules():
+    made = build_oligomer_glass(orm.Dict({'n_molecules': 2, 'density': 1.9, 'seed': 1, 'repeat': [1, 1, 2]}))
+    assert len(made['structure'].sites) == 64
+    ids = made['molecules'].get_array('molecule_id')
+    assert np.bincount(ids[ids >= 0]).tolist() == [13] * 4
+    symbols = np.array(made['structure'].get_ase().get_chemical_symbols())
+    assert set(symbols[ids < 0]) == {'Li'}
+    assert made['report']['density_g_cm3'] == pytest.approx(1.9)
+    assert made['structure'].creator.process_label == 'build_oligomer_glass'
+
+
+def test_substitution_is_on_record():
+    made = build_substitution_glass(orm.Dict({'composition': 'LiAlO0.75Cl2.5', 'repeat': [1, 1, 1], 'seed': 2}))
+    assert made['structure'].get_ase().get_chemical_formula() == 'Al4Cl10Li4O3'
+    assert made['report']['parent'] == 'LiAlCl4'
+    assert len(made['molecules'].get_array('molecule_id')) == 21
+
+
 @pytest.mark.parametrize(
     ('function', 'parameters', 'sentence'),
     [
@@ -65,6 +85,9 @@ def test_random_mixture_by_units_or_length():
         (build_slab, {'mixture': '2LiCl-GaF3', 'natoms': 3}, 'does not know natoms'),
         (build_slab, {'mixture': 'LiCl'}, 'needs two salts'),
         (build_random_mixture, {'mixture': '2LiCl-GaF3'}, 'n_formula_units or min_length'),
+        (build_oligomer_glass, {'anion': 'Al3O2Cl9'}, 'is no chain'),
+        (build_substitution_glass, {'composition': 'LiAlO0.75Cl3'}, 'not neutral'),
+        (build_substitution_glass, {'repeat': [1, 1, 1]}, 'needs composition'),
     ],
 )
 def test_wrong_parameters_get_a_sentence(function, parameters, sentence):

@@ -4,72 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ase import Atoms
+from aimd_samples import FAMILY, alloy, emt_inputs, frames_of, run, segments, series
 from ase.build import bulk
 
 from aiida_softclay.calculations.aimd_plan import AimdPlan
 
-FAMILY = 'stand-in'
-#: Electronic settings that a model potential ignores.
-INCAR = {'encut': 300, 'ismear': 0}
-
-
-def alloy() -> Atoms:
-    """Return a small crystal of alternating species, slightly distorted: VASP's order is not that of its sites."""
-    atoms = bulk('Cu', 'fcc', a=3.9, cubic=True) * (2, 1, 1)
-    atoms.symbols = ['Cu', 'Al', 'Cu', 'Cu', 'Al', 'Cu', 'Al', 'Cu']
-    atoms.rattle(0.05, seed=4)
-    return atoms
-
 
 @pytest.fixture
-def family(aiida_profile):
-    from aiida_softclay.calculations.potcars import upload_placeholder_family
-
-    upload_placeholder_family(FAMILY, ['Cu', 'Al'])
-    return FAMILY
-
-
-@pytest.fixture
-def structure(aiida_profile):
-    from aiida.orm import StructureData
-
-    return StructureData(ase=alloy(), label='alloy')
-
-
-@pytest.fixture
-def inputs(structure, family, vasp_emt_code):
+def inputs(aiida_profile, vasp_emt_code):
     """Everything but the plan."""
-    from aiida.orm import Dict, Str
-
-    return {'structure': structure, 'code': vasp_emt_code, 'potential_family': Str(family), 'incar': Dict(INCAR)}
-
-
-def segments(*durations_fs, ensemble='nve', **more):
-    names = [f'part_{index}' for index in range(len(durations_fs))]
-    return [
-        {'name': name, 'ensemble': ensemble, 'temperature_K': 600.0, 'duration_fs': duration, **more}
-        for name, duration in zip(names, durations_fs, strict=True)
-    ]
-
-
-def run(inputs, plan):
-    from aiida.engine import run_get_node
-    from aiida.orm import Dict
-
-    from aiida_softclay.workflows.aimd import AimdWorkChain
-
-    return run_get_node(AimdWorkChain, **inputs, plan=Dict(plan))
-
-
-def series(node, column):
-    return node.outputs.series.get_array(column)
-
-
-def frames_of(node):
-    with node.outputs.frames.open_frames() as frames:
-        (view,) = frames.blocks()
-        return view.read()
+    return emt_inputs(vasp_emt_code)
 
 
 @pytest.mark.engine
@@ -200,38 +144,6 @@ def test_the_time_limit_follows_the_walltime(inputs):
 
 
 @pytest.mark.engine
-def test_a_killed_run_is_continued(inputs, localhost, vasp_program, tmp_path):
-    """The first run is killed without warning (kill -9) in mid-trajectory; nothing of the rest is lost."""
-    from aiida.orm import CalcJobNode, InstalledCode
-
-    marker = tmp_path / 'killed'
-    script = tmp_path / 'killed-once.sh'
-    script.write_text(
-        f'#!/bin/bash\n[ -e {marker} ] && exec {vasp_program}\ntouch {marker}\n{vasp_program} &\npid=$!\n'
-        'for i in $(seq 600); do sleep 0.05; grep -qs steps= CONTCAR && break; done\n'
-        'kill -9 $pid; wait $pid 2>/dev/null; exit 0\n'
-    )
-    script.chmod(0o755)
-    code = InstalledCode(
-        label='killed-once', computer=localhost, filepath_executable=str(script),
-        prepend_text='export OMP_NUM_THREADS=1 SOFTCLAY_CALCULATOR=ase.calculators.emt:EMT', with_mpi=False,
-    ).store()  # fmt: skip
-    plan = {'timestep_fs': 2.0, 'seed': 3, 'frame_stride': 5, 'segments': segments(4000)}
-    _, node = run(inputs | {'code': code}, plan)
-    assert node.is_finished_ok, node.exit_message
-    first, second = [child for child in node.called if isinstance(child, CalcJobNode)]
-    assert first.exit_status == 400
-    done = first.outputs.statistics['steps_done']
-    assert 0 < done < 2000
-    assert second.inputs.parameters['nsw'] == 2000 - done
-    assert series(node, 'step').tolist() == list(range(2000))
-    np.testing.assert_allclose(frames_of(node).energies, series(node, 'free_energy_eV')[::5], atol=1e-8)
-    assert node.outputs.seams['continuous']
-    total = series(node, 'free_energy_eV') + series(node, 'kinetic_energy_eV')
-    assert abs(total[done] - total[done - 1]) / 8 < 5e-3
-
-
-@pytest.mark.engine
 def test_a_refused_incar_ends_with_what_the_program_said(inputs):
     from aiida.orm import Dict
 
@@ -274,6 +186,11 @@ def refuse(inputs, sentence, **changes):
         ({'plan': {'timestep_fs': -1, 'segments': segments(10)}}, 'timestep_fs is -1'),
         ({'plan': {'segments': [{'name': 'a', 'ensemble': 'nve', 'duration_fs': 10}]}}, 'give it temperature_K'),
         ({'potential_mapping': {'Cu': 'Cu_pv'}}, 'has no `Cu_pv` for Cu'),
+        (
+            {'plan': {'segments': [*segments(10), {**segments(10)[0], 'name': 'b', 'start_from': 'c'}]}},
+            'segment b starts from `c`, which is no segment before it',
+        ),
+        ({'plan': {'volume_ratio_max': 0.5, 'segments': segments(10)}}, 'volume_ratio_max is 0.5'),
     ],
 )
 def test_bad_inputs_are_refused_at_submission(inputs, changes, sentence):
@@ -289,10 +206,11 @@ def test_a_missing_element_and_a_left_handed_cell_are_refused(inputs):
     refuse(inputs, 'left-handed', structure=StructureData(ase=atoms))
 
 
-def test_every_protocol_is_documented_and_builds(structure, family, vasp_emt_code):
+def test_every_protocol_is_documented_and_builds(inputs, vasp_emt_code):
     from aiida_softclay.workflows.aimd import AimdWorkChain
     from aiida_softclay.workflows.protocol import ProtocolError, leaves
 
+    structure, family = inputs['structure'], FAMILY
     described = set(AimdWorkChain.get_protocol_descriptions())
     for protocol in ('demo', 'balanced', 'paper'):
         assert set(leaves(AimdWorkChain.get_protocol_inputs(protocol))) == described

@@ -1,121 +1,162 @@
-"""Fit a potential with the real dp: cut once and continued, compressed, tested, judged; and what is refused before."""
+"""Fit a potential with the real dp: cut twice and continued, compressed, tested, judged."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from aiida import orm
 from aiida.common import AttributeDict
-from ase.build import bulk
-from ase.calculators.lj import LennardJones
+from aiida.common.exceptions import ModificationNotAllowed
+from fit_samples import TINY_MODEL, dp_code_in, frames_of
 
 from aiida_softclay.analysis.quantity import check_results
-from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain, complete_parameters, parameters_problem
-from aiida_softclay.workflows.protocol import ProtocolError, leaves
+from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain
 
-STEPS = 300
-#: A network so small that a step takes a millisecond.
+STEPS = 1000
+RATE = {'type': 'exp', 'start_lr': 5e-3, 'stop_lr': 1e-5, 'decay_steps': 70}
 TINY = {
     'deepmd': {
-        'model': {
-            'descriptor': {'rcut': 4.0, 'rcut_smth': 1.0, 'neuron': [4, 8], 'axis_neuron': 4, 'precision': 'float64'},
-            'fitting_net': {'neuron': [8, 8], 'precision': 'float64'},
-        },
+        'model': TINY_MODEL,
+        'learning_rate': RATE,
         'training': {'numb_steps': STEPS, 'disp_freq': 10, 'save_freq': 50},
     },
     'compression': {'n_frames': 3},
-    # Three hundred steps show that the chain works, not how good a potential can be.
+    # A thousand steps show that the chain works, not how good a potential can be.
     'gate': {'rmse_energy_meV_atom': 5000, 'rmse_force_meV_A': 5000},
 }
-
-
-def lennard_jones_frames(path, n_frames=30):
-    """Rattled and strained rock salt with the labels of a Lennard-Jones crystal, as frames."""
-    from aiida_softclay.data.frames import FramesData
-    from aiida_softclay.data.frames_file import FrameBlock, FramesFile
-
-    rng = np.random.default_rng(5)
-    crystal = bulk('LiCl', 'rocksalt', a=5.1, cubic=True)
-    images = []
-    for seed in range(n_frames):
-        atoms = crystal.copy()
-        atoms.set_cell(atoms.cell * (1 + 0.02 * rng.normal()), scale_atoms=True)
-        atoms.rattle(0.1, seed=seed)
-        atoms.calc = LennardJones(epsilon=0.05, sigma=2.4, rc=6.0, smooth=True)
-        images.append(atoms)
-    block = FrameBlock.from_symbols(
-        crystal.get_chemical_symbols(),
-        positions=np.array([atoms.positions for atoms in images]),
-        cells=np.array([atoms.cell.array for atoms in images]),
-        energies=np.array([atoms.get_potential_energy() for atoms in images]),
-        forces=np.array([atoms.get_forces() for atoms in images]),
-        virials=np.array([-atoms.get_stress(voigt=False) * atoms.get_volume() for atoms in images]),
-    )
-    with FramesFile(path, 'w') as file:
-        file.describe('e_fr_energy', {'program': 'ASE Lennard-Jones'})
-        file.append(block, {'label': 'rattled'})
-    return FramesData.from_file(path)
 
 
 @pytest.fixture(scope='module')
 def dp(aiida_profile, dp_program, tmp_path_factory):
     """A code of its own, since the fixtures of the other tests last for one test only."""
-    work = tmp_path_factory.mktemp('fit')
-    computer = orm.Computer(
-        label='fit', hostname='localhost', transport_type='core.local', scheduler_type='core.direct',
-        workdir=str(work / 'work'),
-    ).store()  # fmt: skip
-    computer.set_minimum_job_poll_interval(0.2)
-    computer.configure(safe_interval=0.0)
-    return orm.InstalledCode(
-        label='dp-fit', computer=computer, filepath_executable=dp_program, default_calc_job_plugin='softclay.dp.train'
-    ).store()
+    return dp_code_in(tmp_path_factory.mktemp('fit'), dp_program)
 
 
 @pytest.fixture(scope='module')
-def frames(aiida_profile, tmp_path_factory):
-    return lennard_jones_frames(tmp_path_factory.mktemp('frames') / 'frames.h5').store()
+def frames(aiida_profile):
+    return {
+        'rattled': frames_of('rattled', 20, 'hold').store(),
+        'strained_more': frames_of('strained more', 10, 'cool').store(),
+    }
 
 
 @pytest.fixture(scope='module')
-def fit(dp, frames, tmp_path_factory):
-    """A real fit whose first training job is killed after its second checkpoint."""
+def marks(tmp_path_factory):
+    return tmp_path_factory.mktemp('marks')
+
+
+@pytest.fixture(scope='module')
+def fit(dp, frames, marks):
+    """A real fit whose training is killed by SIGKILL in its first job, and as by the wall time in its second."""
     from aiida.engine import run_get_node
 
-    mark = tmp_path_factory.mktemp('mark') / 'killed'
-    killer = (
-        f'[ -e {mark} ] || ( while kill -0 $$; do sleep 0.1; '
-        f'if grep -qs model.ckpt-100 checkpoint && grep -qs "^ *120 " lcurve.out; then touch {mark}; '
-        'pkill -KILL -P $$ dp; break; fi; done ) > /dev/null 2>&1 &'
+    def killer(mark, checkpoint, row, how):
+        return (
+            f'[ -e {mark} ] || ( while kill -0 $$; do sleep 0.02; '
+            f'if grep -qs model.ckpt-{checkpoint} checkpoint && grep -qs "^ *{row} " lcurve.out; then touch {mark}; '
+            f'{how} -P $$ dp; break; fi; done ) > /dev/null 2>&1 &'
+        )
+
+    first, second = marks / 'first', marks / 'second'
+    watched = 'echo "SOFTCLAY: stopped before the wall time, after 9 s" >> WALLTIME; pkill -TERM'
+    script = '\n'.join(
+        [
+            f'if [ -e {first} ]; then',
+            killer(second, 400, 430, watched),
+            'else',
+            killer(first, 100, 120, 'pkill -KILL'),
+            'fi',
+        ]
     )
     builder = FitPotentialWorkChain.get_builder_from_protocol(
-        dp, frames, protocol='demo', overrides=TINY, options={'prepend_text': killer, 'max_wallclock_seconds': 600}
+        dp, frames, protocol='demo', overrides=TINY, options={'prepend_text': script, 'max_wallclock_seconds': 600}
     )
     return run_get_node(builder).node
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(fit):
+    """The same training in one job."""
+    from aiida.engine import run_get_node
+
+    from aiida_softclay.calculations.dp_train import DpTrainCalculation
+
+    job = next(node for node in fit.called if node.process_type.endswith('softclay.dp.train'))
+    builder = DpTrainCalculation.get_builder()
+    for name in ('code', 'training_frames', 'validation_frames', 'parameters'):
+        builder[name] = job.inputs[name]
+    builder.metadata.options = {'prepend_text': 'export OMP_NUM_THREADS=1'}
+    return run_get_node(builder).node
+
+
+def jobs_of(fit, step):
+    called = [node for node in fit.called if node.process_type.endswith(f'softclay.dp.{step}')]
+    return sorted(called, key=lambda node: node.ctime)
 
 
 pytestmark = pytest.mark.filterwarnings('ignore')
 
 
 @pytest.mark.engine
-def test_a_killed_training_is_continued_to_one_learning_curve(fit):
+def test_a_training_killed_twice_is_continued_to_one_learning_curve(fit, uninterrupted):
     assert fit.is_finished_ok, fit.exit_message
-    jobs = [node for node in fit.called if node.process_type.endswith('softclay.dp.train')]
-    assert [job.exit_status for job in jobs] == [400, 0]
+    jobs = jobs_of(fit, 'train')
+    assert [job.exit_status for job in jobs] == [400, 400, 0]
     assert 'continue from model.ckpt-' in jobs[0].exit_message
-    resumed_from = jobs[0].outputs.statistics['checkpoint_step']
-    assert 100 <= resumed_from < STEPS
+    assert [job.outputs.statistics['stopped_before_walltime'] for job in jobs] == [False, True, False]
+    starts = [job.outputs.statistics['checkpoint_step'] for job in jobs[:2]]
+    assert 100 <= starts[0] < starts[1] < STEPS
     curve = fit.outputs.learning_curve
-    assert curve.get_array('step').tolist() == list(range(0, STEPS + 1, 10))
-    assert curve.base.attributes.get('n_restarts') == 1
-    first = jobs[0].outputs.learning_curve
-    kept = first.get_array('step') < resumed_from
-    np.testing.assert_array_equal(
-        curve.get_array('rmse_f_trn')[: kept.sum()], first.get_array('rmse_f_trn')[kept], strict=True
-    )
-    rate = curve.get_array('lr')
-    assert (np.diff(rate) <= 0).all()
+    assert curve.base.attributes.get('n_restarts') == 2
     assert curve.base.attributes.get('units')['rmse_f_trn'] == 'eV/Å'
+    # No gap, no step twice, although the steps after each checkpoint were done twice.
+    assert jobs[0].outputs.learning_curve.get_array('step')[-1] > starts[0]
+    assert curve.get_array('step').tolist() == list(range(0, STEPS + 1, 10))
+    for job, start in zip(jobs[:2], starts, strict=True):
+        before = job.outputs.learning_curve
+        kept = before.get_array('step') < start
+        np.testing.assert_array_equal(
+            curve.get_array('rmse_f_trn')[: kept.sum()], before.get_array('rmse_f_trn')[kept], strict=True
+        )
+    assert uninterrupted.is_finished_ok, uninterrupted.exit_message
+    whole = uninterrupted.outputs.learning_curve
+    for name in ('step', 'lr'):
+        np.testing.assert_array_equal(curve.get_array(name), whole.get_array(name), strict=True)
+    assert jobs[-1].outputs.statistics['last_step'] == uninterrupted.outputs.statistics['last_step'] == STEPS
+    # Up to the first checkpoint it is the same training, number by number.
+    alike = curve.get_array('step') < starts[0]
+    np.testing.assert_array_equal(curve.get_array('rmse_trn')[alike], whole.get_array('rmse_trn')[alike])
+
+
+@pytest.mark.engine
+def test_the_learning_rate_is_the_schedule_over_all_jobs(fit):
+    curve = fit.outputs.learning_curve
+    # DeePMD-kit: lr = start (stop / start)^(s k / T), k = floor(t / s), s the decay steps, T all steps; it writes two
+    # digits, while one decay is a factor of 0.65.
+    step = curve.get_array('step')
+    ratio = RATE['stop_lr'] / RATE['start_lr']
+
+    def schedule(at):
+        return RATE['start_lr'] * ratio ** (RATE['decay_steps'] * (at // RATE['decay_steps']) / STEPS)
+
+    np.testing.assert_allclose(curve.get_array('lr'), schedule(step), rtol=0.05)
+    assert {job.inputs.parameters['training']['numb_steps'] for job in jobs_of(fit, 'train')} == {STEPS}
+
+
+@pytest.mark.engine
+def test_frames_are_written_once_and_copied_on_the_computer(fit):
+    jobs = jobs_of(fit, 'train')
+    inputs = [json.loads(job.base.repository.get_object_content('input.json')) for job in jobs]
+    assert inputs[0] == inputs[1] == inputs[2]
+    arrays = []
+    for job in jobs:
+        root = Path(job.outputs.remote_folder.get_remote_path())
+        arrays.append(np.load(root / inputs[0]['training']['training_data']['systems'][0] / 'set.000' / 'energy.npy'))
+    assert len(arrays[0]) == 24
+    assert all((array == arrays[0]).all() for array in arrays)
 
 
 @pytest.mark.engine
@@ -146,7 +187,42 @@ def test_the_potential_carries_its_facts_and_errors(fit, frames):
     assert fit.outputs.results.get_dict()['context']['labels']['program'] == 'ASE Lennard-Jones'
     sizes = [fit.outputs[name].n_frames for name in ('training_frames', 'validation_frames')]
     assert sizes == [24, 6]
-    assert sum(sizes) == frames.n_frames
+    assert sum(sizes) == sum(node.n_frames for node in frames.values())
+    assert fit.outputs.dataset.get_dict()['counts']['drawn'] == 30
+    assert potential.passed_gate is True
+    verdict = potential.verdict
+    assert verdict['gate'] == TINY['gate']
+    assert (verdict['n_training_frames'], verdict['n_test_frames'], verdict['training_steps']) == (24, 6, STEPS)
+    assert verdict['training_labels'] == ['rattled', 'strained more']
+    with pytest.raises(ModificationNotAllowed):
+        potential.base.attributes.set('verdict', None)
+    with pytest.raises(ModificationNotAllowed):
+        potential.test_rmse = None
+
+
+@pytest.mark.engine
+def test_errors_are_told_by_structure_and_stage(fit):
+    """Against the parity arrays and the origins in the frames themselves."""
+    errors, details = fit.outputs.test.get_dict(), fit.outputs.test_details
+    with fit.outputs.validation_frames.open_frames() as file:
+        view = next(iter(file.blocks()))
+        labels = np.array([file.sources[index]['label'] for index in view.source_index[:]])
+    assert set(errors['labels']) == {'rattled', 'strained more'}
+    assert [(row['label'], row['stage']) for row in errors['stages']] == [
+        ('rattled', 'hold'), ('strained more', 'cool'),
+    ]  # fmt: skip
+    energy, force = (
+        1000 * (details.get_array(f'{name}_predicted') - details.get_array(f'{name}_reference'))
+        for name in ('energy', 'force')
+    )
+    force = force.reshape(len(labels), -1)
+    numbers = {row['name']: row for row in fit.outputs.results.get_dict()['numbers']}
+    for label, row in errors['labels'].items():
+        mine = labels == label
+        assert row['energy']['n_frames'] == mine.sum() > 0
+        assert row['energy']['rmse'] == pytest.approx(np.sqrt((energy[mine] ** 2).mean()), rel=1e-6)
+        assert row['force']['rmse'] == pytest.approx(np.sqrt((force[mine] ** 2).mean()), rel=1e-6)
+        assert numbers[f'rmse_force.{label}']['value'] == row['force']['rmse']
 
 
 @pytest.mark.engine
@@ -180,6 +256,8 @@ def test_compression_is_checked(fit):
     agreement = job.outputs.statistics['agreement']
     assert agreement['n_frames'] == 3
     assert 0 <= agreement['max_force_difference_eV_A'] < 1e-3
+    assert 0 <= agreement['max_energy_difference_eV_atom'] < 1e-4
+    assert 0 <= agreement['max_virial_difference_eV_atom'] < 1e-3
 
 
 @pytest.mark.engine
@@ -204,85 +282,6 @@ def test_a_potential_that_misses_its_gate_is_refused_but_attached(fit):
     assert exit_code.status == 510
     assert 'meV/atom (limit 1e-06)' in exit_code.message
     assert 'meV/Å (limit 1e-06)' in exit_code.message
-    assert process.outputs['potential'].test_rmse == fit.outputs.potential.test_rmse
-
-
-@pytest.mark.engine
-def test_a_model_may_have_more_elements_than_the_frames_but_not_fewer(dp, frames):
-    builder = FitPotentialWorkChain.get_builder_from_protocol(
-        dp, frames, overrides={'deepmd': {'model': {'type_map': ['Cl', 'Ga', 'Li']}}}
-    )
-    assert builder.parameters['deepmd']['model']['type_map'] == ['Cl', 'Ga', 'Li']
-    with pytest.raises(ValueError, match=r'contain Cl, which deepmd\.model\.type_map'):
-        refuse(dp, frames, deepmd={'model': {'type_map': ['Ga', 'Li']}})
-
-
-def refuse(dp, frames, **overrides):
-    from aiida.engine.utils import instantiate_process
-    from aiida.manage import get_manager
-
-    builder = FitPotentialWorkChain.get_builder_from_protocol(dp, frames, overrides=overrides)
-    instantiate_process(get_manager().get_runner(), builder)
-
-
-@pytest.mark.parametrize(
-    ('overrides', 'says'),
-    [
-        ({'training_fraction': 1.0}, 'training_fraction is 1.0'),
-        ({'training_fraction': 0.99}, '30 frames at a training_fraction of 0.99 leave none'),
-        ({'n_frames': 1}, 'n_frames is 1'),
-        ({'gate': {'rmse_energy_meV_atom': 0}}, 'gate.rmse_energy_meV_atom is 0'),
-        ({'backend': 'caffe'}, 'unknown backend `caffe`'),
-        ({'deepmd': {'model': {'descriptor': {'rcut': -1.0}}}}, 'deepmd: model.descriptor.rcut is -1.0'),
-    ],
-)
-def test_inputs_that_cannot_work_are_refused_with_a_sentence(frames, overrides, says):
-    parameters = complete_parameters(FitPotentialWorkChain.get_protocol_inputs('demo', overrides), frames)
-    assert says in parameters_problem(parameters, frames.n_frames)
-
-
-def test_protocols_are_documented_leaf_by_leaf():
-    descriptions = FitPotentialWorkChain.get_protocol_descriptions()
-    names = set()
-    for protocol in FitPotentialWorkChain.get_available_protocols():
-        names |= set(leaves(FitPotentialWorkChain.get_protocol_inputs(protocol)))
-    assert names == set(descriptions)
-
-
-def test_the_papers_protocol_is_that_of_the_paper():
-    paper = FitPotentialWorkChain.get_protocol_inputs('paper')
-    deepmd = paper['deepmd']
-    assert (
-        deepmd['model']['descriptor'] | {'rcut': 9.0, 'rcut_smth': 5.5, 'neuron': [24, 48, 96]}
-        == (deepmd['model']['descriptor'])
-    )
-    assert deepmd['model']['fitting_net']['neuron'] == [240, 240, 240]
-    assert deepmd['training']['numb_steps'] == 800_000
-    assert deepmd['learning_rate']['decay_steps'] == 5000
-    loss = deepmd['loss']
-    assert (loss['start_pref_e'], loss['limit_pref_e'], loss['start_pref_f'], loss['limit_pref_f']) == (
-        0.02,
-        1,
-        1000,
-        1,
-    )
-    assert (paper['n_frames'], paper['training_fraction']) == (250_000, 0.8)
-
-
-def test_unknown_overrides_are_refused_but_dp_has_its_own_words(frames):
-    with pytest.raises(ProtocolError, match=r'unknown override `gate\.rmse_energy`'):
-        FitPotentialWorkChain.get_protocol_inputs('demo', {'gate': {'rmse_energy': 1}})
-    free = FitPotentialWorkChain.get_protocol_inputs(
-        'demo', {'deepmd': {'training': {'change_bias_after_training': True}}}
-    )
-    assert free['deepmd']['training']['change_bias_after_training'] is True
-
-
-def test_seeds_type_map_and_decay_are_completed(frames):
-    parameters = complete_parameters(FitPotentialWorkChain.get_protocol_inputs('demo', {'seed': 10}), frames)
-    model = parameters['deepmd']['model']
-    assert model['type_map'] == ['Li', 'Cl']
-    assert (model['descriptor']['seed'], model['fitting_net']['seed']) == (10, 11)
-    assert parameters['deepmd']['training']['seed'] == 12
-    steps = parameters['deepmd']['training']['numb_steps']
-    assert parameters['deepmd']['learning_rate']['decay_steps'] == steps // 160
+    refused = process.outputs['potential']
+    assert refused.test_rmse == fit.outputs.potential.test_rmse
+    assert refused.passed_gate is False
