@@ -9,7 +9,13 @@ import click
 from aiida.cmdline.params import types
 from aiida.cmdline.utils import echo
 
-from aiida_softclay.cli.launching import find_family, launch_command
+from aiida_softclay.cli.launch_build_potential import build_potential
+from aiida_softclay.cli.launch_committee import fit_committee
+from aiida_softclay.cli.launch_concurrent import concurrent_learning
+from aiida_softclay.cli.launch_label import label
+from aiida_softclay.cli.launch_melt_quench import melt_quench
+from aiida_softclay.cli.launch_validate import validate_potential
+from aiida_softclay.cli.launching import find_family, launch_command, read_structures_file
 
 
 @click.group('launch')
@@ -33,7 +39,8 @@ def _build(process: str, *args: Any, **kwargs: Any) -> Any:
 
 @launch.command('protocols')
 @click.argument('process', type=click.Choice(
-    ['study', 'aimd', 'fit_potential', 'amorphous', 'stress_pulse', 'constant_strain', 'conductivity']
+    ['study', 'build_potential', 'aimd', 'melt_quench', 'fit_potential', 'fit_committee', 'concurrent_learning',
+     'validate_potential', 'label', 'amorphous', 'stress_pulse', 'constant_strain', 'conductivity']
 ))  # fmt: skip
 @click.argument('protocol', required=False)
 def protocols(process: str, protocol: str | None) -> None:
@@ -89,15 +96,22 @@ def aimd(structure, family, min_length, protocol, overrides, options, codes):
 
 
 @launch_command('fit-potential', 'dp')
-@click.argument('frames', type=types.DataParamType(sub_classes=('aiida.data:softclay.frames',)))
-def fit_potential(frames, protocol, overrides, options, codes):
-    """Fit a potential to the labelled FRAMES (pk or uuid)."""
-    from aiida_softclay.workflows.estimate import estimate_fit
+@click.argument(
+    'frames', nargs=-1, required=True, type=types.DataParamType(sub_classes=('aiida.data:softclay.frames',))
+)
+@click.option(
+    '--continue-from', 'parent_folder', type=types.DataParamType(sub_classes=('aiida.data:core.remote',)),
+    help='Output remote_folder of a fit with the same frames and protocol whose training did not finish.',
+)  # fmt: skip
+def fit_potential(frames, parent_folder, protocol, overrides, options, codes):
+    """Fit a potential to the labelled FRAMES (pks or uuids)."""
+    from aiida_softclay.workflows.estimate import estimate_fit, mean_atoms
 
     builder = _build(
-        'softclay.fit_potential', codes['dp'], frames, protocol=protocol, overrides=overrides, options=options
-    )
-    return builder, [estimate_fit(builder.parameters.get_dict())]
+        'softclay.fit_potential', codes['dp'], {f'set_{index:03d}': node for index, node in enumerate(frames)},
+        protocol=protocol, overrides=overrides, options=options, parent_folder=parent_folder,
+    )  # fmt: skip
+    return builder, [estimate_fit(builder.parameters.get_dict(), mean_atoms(frames))]
 
 
 @launch_command('amorphous', 'lmp')
@@ -121,7 +135,11 @@ def amorphous(mixture, potential, interface, protocol, overrides, options, codes
 @STRUCTURE
 @click.argument('plan', type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @POTENTIAL
-def md(structure, plan, potential, protocol, overrides, options, codes):
+@click.option(
+    '--committee', multiple=True, type=types.DataParamType(sub_classes=('aiida.data:softclay.potential',)),
+    help='Another potential for the model deviation, once for each.',
+)  # fmt: skip
+def md(structure, plan, potential, committee, protocol, overrides, options, codes):
     """Run the stages of the YAML file PLAN on STRUCTURE with a fitted potential."""
     import yaml
 
@@ -135,7 +153,10 @@ def md(structure, plan, potential, protocol, overrides, options, codes):
         echo.echo_critical(f'{plan} is not YAML: {error}')
     if not isinstance(content, dict):
         echo.echo_critical(f'{plan} must hold a mapping with `stages`')
-    builder = _build('softclay.md', codes['lmp'], structure, content, potential=_required(potential), options=options)
+    builder = _build(
+        'softclay.md', codes['lmp'], structure, content, potential=_required(potential), options=options,
+        committee=committee or None,
+    )  # fmt: skip
     return builder, [estimate_md('md', content, len(structure.sites))]
 
 
@@ -174,9 +195,7 @@ def _load_structure(text: str, min_length: float) -> Any:
     from aiida_softclay.structures.crystals import UnknownCrystalError, phase
 
     if Path(text).is_file():
-        import ase.io
-
-        return orm.StructureData(ase=ase.io.read(text))
+        return orm.StructureData(ase=read_structures_file(Path(text)))
     try:
         phase(text)
     except UnknownCrystalError as crystal_error:
@@ -188,5 +207,8 @@ def _load_structure(text: str, min_length: float) -> Any:
     return made['structure'] if isinstance(made, dict) else made
 
 
-for _command in (study, aimd, fit_potential, amorphous, md, *EXPERIMENTS):
+for _command in (
+    study, build_potential, aimd, melt_quench, fit_potential, fit_committee, concurrent_learning, validate_potential,
+    label, amorphous, md, *EXPERIMENTS,
+):  # fmt: skip
     launch.add_command(_command)

@@ -46,6 +46,20 @@ def find_code(engine: str, label: str | None):
     return codes[0]
 
 
+def read_structures_file(path: Path, index: Any = None) -> Any:
+    """Return what ASE reads from a file: the last structure, or those of ``index``.
+
+    Ends the command with a sentence if it cannot be read.
+    """
+    import ase.io
+
+    try:
+        return ase.io.read(path, index=index)
+    except Exception as error:
+        # ASE's many readers raise whatever they stumble over.
+        echo.echo_critical(f'{path} cannot be read as a structure: {error}')
+
+
 def find_family(label: str | None) -> str:
     """Return the label of the POTCAR family: the one named, else the one the setup made, else the only one there is."""
     from aiida import orm
@@ -162,6 +176,15 @@ def check_builder(builder: Any) -> None:
         echo.echo_critical(f'{error.port}: {error.message}' if error.port else str(error.message))
 
 
+def hours_text(hours: float) -> str:
+    """Return rough core-hours in two digits, without exponents for what is large.
+
+    >>> hours_text(0.0123), hours_text(2718.3)
+    ('0.012', '2,718')
+    """
+    return f'{hours:,.0f}' if hours >= 10 else f'{hours:.2g}'
+
+
 def print_plan(plan: list[Any]) -> None:
     """Print the stages of a plan with their size and rough cost."""
     from rich.table import Table
@@ -176,12 +199,12 @@ def print_plan(plan: list[Any]) -> None:
         grid.add_row(
             row.stage, str(row.n_processes), str(row.n_atoms or ''), f'{row.steps:,}' if row.steps else '',
             f'{row.duration_ps:g} ps' if row.duration_ps else '', f'{row.frames:,}' if row.frames else '',
-            bytes_text(row.bytes_stored), f'{row.core_hours:.2g}' if row.core_hours else '',
+            bytes_text(row.bytes_stored), hours_text(row.core_hours) if row.core_hours else '',
         )  # fmt: skip
     grid.add_row(
         'all', str(sum(row.n_processes for row in plan)), '', f'{sum(row.steps for row in plan):,}', '',
         f'{sum(row.frames for row in plan):,}', bytes_text(sum(row.bytes_stored for row in plan)),
-        f'{sum(row.core_hours for row in plan):.2g}',
+        hours_text(sum(row.core_hours for row in plan)),
     )  # fmt: skip
     console.print(grid)
     console.print('Core-hours are rough: they scale measured speeds of one core with atoms and steps.')

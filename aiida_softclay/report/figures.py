@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
-#: Colours of the set of Okabe and Ito, which colour-blind readers can tell apart.
-COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9']
+from aiida_softclay.report.validation_figures import COLOURS, validation_panels
+
+#: A node and what draws it on axes.
+Panel = tuple[orm.ArrayData, Callable[[Any, orm.ArrayData], None]]
 
 
 def _pair_distributions(axes: Any, curve: orm.ArrayData) -> None:
@@ -62,6 +64,12 @@ _PANELS: dict[str, Callable[[Any, orm.ArrayData], None]] = {
 }
 
 
+def panels_of(process: orm.ProcessNode) -> dict[str, Panel]:
+    """Return what there is to draw of a study, of one experiment or of a validation, by the name of the panel."""
+    found: dict[str, Panel] = {name: (curve, _PANELS[name]) for name, curve in curves_of(process).items()}
+    return found | validation_panels(process)
+
+
 def curves_of(process: orm.ProcessNode) -> dict[str, orm.ArrayData]:
     """Return the curves of a study, or of one experiment, by the name of their panel."""
     found: dict[str, orm.ArrayData] = {}
@@ -83,7 +91,7 @@ def plot_curves(process: orm.ProcessNode, path: Path) -> list[str]:
     Parameters
     ----------
     process : aiida.orm.ProcessNode
-        A study, or one of the experiments.
+        A study, one of the experiments, or a validation.
     path : pathlib.Path
         Where to write; the suffix (``.png``, ``.svg``, ``.pdf``) decides the format.
 
@@ -104,19 +112,19 @@ def plot_curves(process: orm.ProcessNode, path: Path) -> list[str]:
 
     if path.suffix.lower() not in {'.png', '.svg', '.pdf'}:
         raise ValueError(f'{path.name}: the picture is written as .png, .svg or .pdf')
-    curves = curves_of(process)
-    if not curves:
+    panels = panels_of(process)
+    if not panels:
         raise ValueError(f'{process.process_label} <{process.pk}> has no curves to plot')
-    columns = min(2, len(curves))
-    rows = -(-len(curves) // columns)
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(4.6 * columns, 3.3 * rows), squeeze=False)
-    for axes, (name, curve) in zip(grid.flat, curves.items(), strict=False):
-        _PANELS[name](axes, curve)
+    for axes, (curve, draw) in zip(grid.flat, panels.values(), strict=False):
+        draw(axes, curve)
         axes.title.set_fontsize(9)
         axes.annotate(
             f'node {curve.pk}', (1.0, 1.01), xycoords='axes fraction', ha='right', fontsize=5, color='#606060'
         )
-    for axes in list(grid.flat)[len(curves) :]:
+    for axes in list(grid.flat)[len(panels) :]:
         axes.set_axis_off()
     results = process.outputs.results if 'results' in process.outputs else None
     context = results.get_dict().get('context', {}) if results is not None else {}
@@ -128,4 +136,4 @@ def plot_curves(process: orm.ProcessNode, path: Path) -> list[str]:
     figure.tight_layout()
     figure.savefig(path, dpi=160)
     plt.close(figure)
-    return list(curves)
+    return list(panels)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from aiida import orm
+
+from aiida_softclay.data.engine import engine_text
 
 #: What a node is called in a trace, by entry point or class; the order is that of the chain.
 KINDS = ('results', 'curve', 'time series', 'trajectory', 'potential', 'frames', 'structure', 'facts')
@@ -64,19 +65,8 @@ def _is_request(node: orm.Data, children: list[orm.Node]) -> bool:
     return isinstance(node, orm.Dict) and bool(builders)
 
 
-def _engine_text(value: Any) -> str:
-    if isinstance(value, dict):
-        # A model says more than the program that evaluates it; a functional is named where there is no model.
-        what = value.get('model') or value.get('functional')
-        if what and value.get('dispersion'):
-            what = f'{what} + {value["dispersion"]}'
-        program = ' '.join(str(value[key]) for key in ('program', 'version') if value.get(key))
-        return f'{what} ({program})' if what and program else str(what or program)
-    return str(value) if value else ''
-
-
 def _engine(node: orm.Data, maker: orm.ProcessNode | None) -> str:
-    text = _engine_text(node.base.attributes.get('engine', None))
+    text = engine_text(node.base.attributes.get('engine', None))
     if text:
         return text
     if _kind(node) == 'potential':

@@ -10,6 +10,7 @@ import pandas as pd
 from aiida import orm
 
 from aiida_softclay.analysis.quantity import SCHEMA
+from aiida_softclay.data.engine import engine_text
 
 #: Columns of the table of :func:`results_table`, in order.
 COLUMNS = [
@@ -32,7 +33,7 @@ def _row(number: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
         'temperature_K': known('temperature_K'),
         'mixture': known('mixture'),
         'n_atoms': known('n_atoms'),
-        'engine': known('engine'),
+        'engine': engine_text(known('engine')),
         'protocol': known('protocol'),
         'definition': number['definition'],
         'n_samples': number['n_samples'],

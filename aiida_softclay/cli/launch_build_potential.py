@@ -1,0 +1,48 @@
+"""``softclay launch build-potential``: sample, fit and prove a potential as one of the papers did."""
+
+from __future__ import annotations
+
+import click
+
+from aiida_softclay.cli.launching import find_family, launch_command
+
+
+@launch_command('build-potential', 'vasp', 'dp', 'lmp')
+@click.argument('paper', required=False)
+@click.option(
+    '--structures', multiple=True,
+    help='A reference set, a chemical system or a crystal, instead of those of the paper; may be repeated.',
+)  # fmt: skip
+@click.option('--models', type=click.IntRange(1), help='Potentials to fit; more than one make a committee.')
+@click.option('--family', help='POTCAR family, if there are several.')
+@click.option('--max-jobs', type=click.IntRange(1), help='Most branches of a stage at once.')
+def build_potential(paper, structures, models, family, max_jobs, protocol, overrides, options, codes):
+    """Sample, fit and prove the potential of PAPER: gupta2023, yang2024, you2025, dai2023 or qyang2025.
+
+    PAPER is a protocol: `gupta2023_demo` runs on two cores, and `softclay launch protocols build_potential` lists all.
+    """
+    from aiida.plugins import WorkflowFactory
+
+    from aiida_softclay.workflows.estimate import estimate_fit
+    from aiida_softclay.workflows.estimate_melt_quench import estimate_melt_quench, is_stand_in
+
+    if paper and protocol and paper != protocol:
+        raise ValueError(f'PAPER is {paper} and --protocol is {protocol}: give one of them')
+    changes = dict(overrides or {})
+    if models is not None:
+        changes['n_models'] = models
+    process = WorkflowFactory('softclay.build_potential')
+    label = find_family(family)
+    chosen = None if not structures else structures[0] if len(structures) == 1 else list(structures)
+    builder = process.get_builder_from_protocol(
+        codes, label, structures=chosen, protocol=paper or protocol, overrides=changes,
+        options=dict.fromkeys(codes, options) if options else None, max_concurrent_jobs=max_jobs,
+    )  # fmt: skip
+    parameters = builder.parameters.get_dict()
+    sampling = process.sampling_builder(builder)
+    stages = estimate_melt_quench(sampling.parameters.get_dict(), None, is_stand_in(label))
+    frames = sum(stage.frames for stage in stages)
+    mean = sum(stage.frames * stage.n_atoms for stage in stages) // max(frames, 1)
+    settings = parameters['fit']
+    fit = WorkflowFactory('softclay.fit_potential').get_protocol_inputs(settings['protocol'], settings['overrides'])
+    return builder, [*stages, estimate_fit(fit, mean, parameters['n_models'])]
