@@ -1,0 +1,271 @@
+"""How many labelled frames concurrent learning needs against random sampling of AIMD, for the same accuracy.
+
+Usage: ``python benchmarks/concurrent_learning.py --out DIR [--quick | --size small] [--seeds 1]
+[--conditions-baseline]``
+
+The system is LiCl with 16 atoms, liquid and glass; the labels are those of the embedded engine (CHGNet 0.3.0; no DFT).
+Three ways to choose N frames for one and the same small network and number of training steps:
+
+``random``       N frames drawn at random from one AIMD melt-quench and a hold at constant pressure, as the papers did
+``concurrent``   24 frames drawn like that, then generations of: a committee, LAMMPS runs at the conditions below driven
+                 by it, selection by model deviation and fingerprint, single points
+``conditions``   (--conditions-baseline) N frames drawn at random from AIMD at those very conditions
+
+The test set is AIMD from other random packings at the conditions of a study: 300, 600 and 900 K, -0.5 and 1 GPa and
+sheared. Nothing of it is trained on. What is compared is the number of frames at equal error of the forces.
+
+The engines are the driver's integrators and calculator, ``dp`` and ``lmp``, called directly: through the workchains
+``softclay.concurrent_learning`` is made of, every job would add its start. For the same reason the conditions follow
+each other in one run of LAMMPS. Plans, trust levels and selection are the package's own functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from concurrent_learning_engines import ELEMENTS, Trainer, aimd, explore, label, mixture
+
+from aiida_softclay.analysis.selection import (
+    CANDIDATE,
+    FAILED,
+    adaptive_levels,
+    fingerprint,
+    shares,
+    spread_selection,
+    within_volume,
+)
+
+#: What a study does to its material; ``strain`` is a fixed shear of the cell, which AIMD has instead of a rate.
+CONDITIONS = [
+    {'label': 't300', 'temperature_K': 300, 'pressure_GPa': 0.0},
+    {'label': 't300_sheared', 'temperature_K': 300, 'strain': 0.15, 'shear_rate_per_ps': 0.1},
+    {'label': 't600', 'temperature_K': 600, 'pressure_GPa': 0.0},
+    {'label': 't900', 'temperature_K': 900, 'pressure_GPa': 0.0},
+    {'label': 't900_expanded', 'temperature_K': 900, 'pressure_GPa': -0.5},
+    {'label': 't900_compressed', 'temperature_K': 900, 'pressure_GPa': 1.0},
+]
+SIZES = {
+    'full': {
+        'heat': 240, 'hold': 720, 'cool': 240, 'npt': 300, 'test_steps': 240, 'test_equilibration': 80,
+        'training': 4000, 'initial': 24, 'per_generation': 16, 'generations': 4, 'models': 3, 'explore_ps': 0.5,
+        'random': [24, 48, 96, 192, 384, 768], 'random_models': 3,
+    },
+    'small': {
+        'heat': 80, 'hold': 240, 'cool': 80, 'npt': 100, 'test_steps': 60, 'test_equilibration': 30,
+        'training': 1000, 'initial': 24, 'per_generation': 16, 'generations': 3, 'models': 2, 'explore_ps': 0.2,
+        'random': [24, 96, 288], 'random_models': 2,
+    },
+    'quick': {
+        'heat': 20, 'hold': 40, 'cool': 20, 'npt': 20, 'test_steps': 20, 'test_equilibration': 10,
+        'training': 200, 'initial': 12, 'per_generation': 6, 'generations': 1, 'models': 2, 'explore_ps': 0.1,
+        'random': [12, 48], 'random_models': 1,
+    },
+}  # fmt: skip
+#: Candidates are the half of what is below the upper level, until the lower one is at its floor (eV/Å).
+TRUST = {'floor': 0.1, 'upper': 1.0, 'fraction': 0.5, 'minimum': 20}
+DURATION_GROWTH, MAX_VOLUME_RATIO = 2.0, 1.6
+
+
+def melt_quench(settings, seed):
+    """Return the frames of a melt-quench and of a hold at constant pressure."""
+    atoms = mixture(seed)
+    heat, atoms, v = aimd(atoms, settings['heat'], 300, 1500, seed)
+    hold, atoms, v = aimd(atoms, settings['hold'], 1500, 1500, seed + 1, velocities=v)
+    cool, _, _ = aimd(atoms, settings['cool'], 1500, 300, seed + 2, velocities=v)
+    npt, _, _ = aimd(atoms, settings['npt'], 1500, 1500, seed + 3, 0.0, velocities=v)
+    return heat + hold + cool + npt
+
+
+def at_conditions(settings, seed, every):
+    """Return frames of AIMD at each condition, each from a random mixture of its own."""
+    parts = {}
+    for number, condition in enumerate(CONDITIONS):
+        atoms = mixture(seed + number)
+        temperature, pressure = condition['temperature_K'], condition.get('pressure_GPa')
+        if 'strain' in condition:
+            atoms.set_cell(atoms.cell.array @ (np.eye(3) + condition['strain'] * np.eye(3, k=-1)), scale_atoms=True)
+        _, atoms, v = aimd(atoms, settings['test_equilibration'], 900, 900, seed + number)
+        _, atoms, v = aimd(atoms, settings['test_equilibration'], temperature, temperature, seed + number, pressure)
+        frames, _, _ = aimd(atoms, settings['test_steps'], temperature, temperature, seed + number, pressure, v)
+        parts[condition['label']] = frames[::every]
+    return parts
+
+
+def generation(folder, models, start, settings, number, seed):
+    """Explore and select; return the positions and cells to label, and the shares."""
+    frames, planned = explore(
+        folder, models, start, CONDITIONS, settings['explore_ps'] * DURATION_GROWTH**number, seed
+    )  # fmt: skip
+    values = {name: np.array([frame[2] for frame in part]) for name, part in frames.items()}
+    missing = planned - sum(len(part) for part in frames.values())
+    within = {
+        name: within_volume([frame[1] for frame in frames[name]], start.cell.array, MAX_VOLUME_RATIO) for name in frames
+    }
+    levels = adaptive_levels(
+        np.concatenate([*(values[name][within[name]] for name in values), np.empty(0)]),
+        TRUST['floor'], TRUST['upper'], TRUST['fraction'], TRUST['minimum'],
+    )  # fmt: skip
+    classes = {name: np.where(within[name], levels.classify(value), FAILED) for name, value in values.items()}
+    chosen = spread_selection(
+        {name: np.flatnonzero(kind == CANDIDATE) for name, kind in classes.items()}, values,
+        lambda name, row: fingerprint(*frames[name][row][:2], start.numbers, ELEMENTS),
+        settings['per_generation'], min_contact=0.6, seed=seed,
+    )  # fmt: skip
+    places = [frames[name][row][:2] for name, rows in chosen.chosen.items() for row in rows]
+    counts = shares(np.concatenate([*classes.values(), np.empty(0, dtype=int)]), missing)
+    return places, {
+        'lower': levels.lower,
+        **counts,
+        'by_condition': {name: len(r) for name, r in chosen.chosen.items()},
+    }
+
+
+# ---- the comparison ------------------------------------------------------------------------------------------------
+def learning_curve(trainer, pool, settings, test, seed, name):
+    """Return the errors of models trained on frames drawn at random."""
+    points = []
+    for n in [n for n in settings['random'] if n <= len(pool)]:
+        models = []
+        for k in range(settings['random_models']):
+            rng = np.random.default_rng(1000 * seed + 10 * n + k)
+            models.append(trainer.fit([pool[i] for i in rng.choice(len(pool), n, replace=False)], 100 * seed + 10 * k))
+        points.append({'n': n, 'seed': seed, 'models': trainer.errors(models, test)})
+        report(name, points[-1])
+    return points
+
+
+def concurrent(trainer, folder, pool, settings, test, seed):
+    """Return the errors of the committees of each generation; the first learns random frames of the melt-quench."""
+    rng = np.random.default_rng(seed)
+    known = [pool[i] for i in rng.choice(len(pool), settings['initial'], replace=False)]
+    reference = mixture(seed)
+    points = []
+    for number in range(settings['generations'] + 1):
+        models = [trainer.fit(known, 100 * seed + 10 * k + 5000 * (number + 1)) for k in range(settings['models'])]
+        points.append({'n': len(known), 'seed': seed, 'models': trainer.errors(models, test)})
+        if number < settings['generations']:
+            start, first = reference.copy(), known[int(rng.integers(settings['initial']))]
+            start.set_cell(first[1])
+            start.positions = first[0]
+            places, points[-1]['exploration'] = generation(
+                folder / f'generation_{number}', models, start, settings, number, 1000 * (number + 1) + seed
+            )
+            known = known + label(reference, places)
+        report('concurrent', points[-1])
+    return points
+
+
+def mean_errors(points, key):
+    """Return N, mean error and its standard error over all models and seeds of that N."""
+    rows = []
+    for n in sorted({point['n'] for point in points}):
+        values = np.array([row[key] for point in points if point['n'] == n for row in point['models']])
+        rows.append((n, values.mean(), values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan))
+    return np.array(rows)
+
+
+def frames_needed(curve, error):
+    """Return at how many random frames the curve reaches the error (log-log interpolation), and whether it does."""
+    n, values = np.log(curve[:, 0]), np.log(np.minimum.accumulate(curve[:, 1]))
+    if np.log(error) < values[-1]:
+        return float(curve[-1, 0]), False
+    return float(np.exp(np.interp(-np.log(error), -values, n))), True
+
+
+def report(name, point):
+    force, energy = ([row[key] for row in point['models']] for key in ('force', 'energy'))
+    text = f'{name:11s} seed {point["seed"]}  N {point["n"]:4d}  forces {np.mean(force):6.1f} meV/Å'
+    text += f' (models {min(force):.1f} to {max(force):.1f})  energies {np.mean(energy):5.2f} meV/atom'
+    if 'exploration' in point:
+        text += '  ' + ' '.join(f'{k} {v:.2f}' for k, v in point['exploration'].items() if not isinstance(v, dict))
+    print(text, flush=True)
+
+
+def compare(curves):
+    """Return the ratio of frames at equal error for every concurrent generation and other way of sampling."""
+    rows = []
+    for key in ('force', 'energy'):
+        reference = mean_errors(curves['concurrent'], key)
+        for other in sorted(set(curves) - {'concurrent'}):
+            curve = mean_errors(curves[other], key)
+            for n, error, spread in reference:
+                needed, reached = frames_needed(curve, error)
+                rows.append(
+                    {'error': key, 'against': other, 'n_concurrent': int(n), 'rmse': error, 'rmse_error': spread,
+                     'n_other': needed, 'reached': reached, 'ratio': n / needed}
+                )  # fmt: skip
+    return rows
+
+
+def draw(curves, path):
+    import matplotlib
+
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.5))
+    for axis, key, unit in zip(axes, ('force', 'energy'), ('meV/Å', 'meV/atom'), strict=True):
+        for name, points in curves.items():
+            n, error, spread = mean_errors(points, key).T
+            axis.errorbar(n, error, spread, marker='o', capsize=2, label=name)
+        axis.set(xscale='log', yscale='log', xlabel='labelled frames', ylabel=f'RMSE of {key} ({unit})')
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, required=True, help='folder for results and scratch files')
+    parser.add_argument('--size', choices=list(SIZES), default='full', help='how much is sampled and trained')
+    parser.add_argument('--quick', action='store_true', help='--size quick: shows that it runs, and nothing else')
+    parser.add_argument('--seeds', type=int, default=1, help='independent repetitions of all but the test set')
+    parser.add_argument('--conditions-baseline', action='store_true', help='AIMD at the conditions as well')
+    arguments = parser.parse_args()
+    size, started = 'quick' if arguments.quick else arguments.size, time.monotonic()
+    settings = SIZES[size]
+    scratch = arguments.out.resolve() / time.strftime('run_%Y%m%d_%H%M%S')
+    scratch.mkdir(parents=True)
+    test = at_conditions(settings, 900_000, 10)
+    symbols = mixture(1).get_chemical_symbols()
+    trainer = Trainer(scratch, settings['training'], symbols)
+    n_test = sum(len(part) for part in test.values())
+    print(
+        f'{n_test} test frames of {len(symbols)} atoms at {len(test)} conditions ({time.monotonic() - started:.0f} s)'
+    )
+    curves = {'random': [], 'concurrent': []} | ({'conditions': []} if arguments.conditions_baseline else {})
+    for seed in range(1, arguments.seeds + 1):
+        pool = melt_quench(settings, seed)
+        print(f'melt-quench {seed}: {len(pool)} frames ({time.monotonic() - started:.0f} s)', flush=True)
+        curves['concurrent'] += concurrent(trainer, scratch / f'seed_{seed}', pool, settings, test, seed)
+        curves['random'] += learning_curve(trainer, pool, settings, test, seed, 'random')
+        if arguments.conditions_baseline:
+            parts = at_conditions(settings, 10_000 * seed, 1)
+            pool = [frame for part in parts.values() for frame in part]
+            curves['conditions'] += learning_curve(trainer, pool, settings, test, seed, 'conditions')
+        rows = compare(curves)
+        record = {'size': size, 'settings': settings, 'conditions': CONDITIONS, 'trust': TRUST, 'curves': curves,
+                  'comparison': rows,
+                  'labels': 'CHGNet 0.3.0', 'n_test': n_test, 'seconds': time.monotonic() - started}  # fmt: skip
+        (arguments.out / 'concurrent_learning.json').write_text(json.dumps(record, indent=1, default=float))
+        draw(curves, arguments.out / 'concurrent_learning.png')
+    print('\nframes of concurrent learning over frames of the other for the same error')
+    for row in rows:
+        sign = '=' if row['reached'] else '<'
+        print(f'{row["error"]:6s} against {row["against"]:10s} N {row["n_concurrent"]:4d}  RMSE {row["rmse"]:7.2f} '
+              f'+- {row["rmse_error"]:.2f}  other needs {"" if row["reached"] else "more than "}{row["n_other"]:.0f}'
+              f'  ratio {sign} {row["ratio"]:.2f}')  # fmt: skip
+    last = next(row for row in reversed(rows) if row['error'] == 'force' and row['against'] == 'random')
+    met = last['ratio'] <= 1 / 3
+    print(f'at most a third of the frames of random AIMD at the last generation: {"yes" if met else "NO"}'
+          f' ({time.monotonic() - started:.0f} s)')  # fmt: skip
+    return 0 if met or size == 'quick' else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
