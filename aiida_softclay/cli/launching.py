@@ -231,14 +231,17 @@ def launch(builder: Any, plan: list[Any], wait: bool) -> None:
     from aiida.engine import submit
     from aiida.engine.daemon.client import get_daemon_client
 
-    running = get_daemon_client().is_daemon_running
+    from aiida_softclay.setup.broker import start_command
+
+    client = get_daemon_client()
+    running = client.is_daemon_running
     try:
         node = submit(builder)
     except (ValueError, ValidationError) as error:
         echo.echo_critical(str(error))
     echo.echo_success(f'{node.process_label} <{node.pk}> is submitted: `softclay status {node.pk}` shows how far it is')
     if not running:
-        echo.echo_warning('the daemon is not running, so nothing moves: type `verdi daemon start`')
+        echo.echo_warning(f'the daemon is not running, so nothing moves: type `{start_command(client.profile)}`')
     if wait:
         wait_for(node)
 

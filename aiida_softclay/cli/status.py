@@ -135,12 +135,16 @@ def advice(node) -> str | None:
     """Return what to type when a process cannot go on by itself, or ``None``."""
     from aiida.engine.daemon.client import get_daemon_client
 
+    from aiida_softclay.setup.broker import start_command
+
     if node.is_terminated:
         if node.is_finished_ok:
             return f'`softclay results {node.pk}` prints its numbers.'
         return f'`verdi process report {node.pk}` tells the story; launch it again and all that had finished is reused.'
     if getattr(node, 'paused', False):
         return f'It is paused: `verdi process play {node.pk}` lets it go on.'
-    if not get_daemon_client().is_daemon_running:
-        return 'The daemon is not running, so nothing moves: `verdi daemon start` lets it go on where it was.'
+    client = get_daemon_client()
+    if not client.is_daemon_running:
+        start = start_command(client.profile)
+        return f'The daemon is not running, so nothing moves: `{start}` lets it go on where it was.'
     return None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .broker import clearing_command, start_command
 from .engines import check_codes
 from .marker import config_folder, current_defaults
 
@@ -20,6 +22,8 @@ OK, WARNING, FAILURE = 'ok', 'warning', 'failure'
 #: Free space below which a warning is given, and below which jobs must be expected to fail.
 LOW_DISK_GB = 5.0
 FULL_DISK_GB = 0.5
+#: Age in seconds of a daemon by which its workers have connected to the broker, on a busy machine too.
+CONNECT_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def _daemon(profile: Profile, n_active: int) -> Any:
         stale = 'stale' in str(exception)
         what = 'it was killed (machine restarted?)' if stale else 'it does not run'
         status = FAILURE if n_active else WARNING
-        yield Finding('daemon', status, f'{what}{waiting}', f'{verdi} daemon start')
+        yield Finding('daemon', status, f'{what}{waiting}', start_command(profile))
         return False
     workers = client.get_number_of_workers()
     if not workers:
@@ -111,7 +115,11 @@ def _broker(profile: Profile, daemon_runs: bool) -> Iterator[Finding]:
     broker = get_manager().get_broker()
     if backend == 'core.zeromq':
         if broker.check_service_reachable():
-            yield Finding('broker', OK, 'ZeroMQ, run by the daemon')
+            if daemon_runs and _deaf(profile, broker.probe_service_status()):
+                what = 'ZeroMQ: the workers do not reach it, so no process moves'
+                yield Finding('broker', FAILURE, what, f'{verdi} daemon stop; {verdi} daemon start')
+            else:
+                yield Finding('broker', OK, 'ZeroMQ, run by the daemon')
         elif daemon_runs:
             restart = f'{verdi} daemon stop; {verdi} daemon start'
             yield Finding('broker', FAILURE, 'ZeroMQ: the daemon runs without it', restart)
@@ -129,6 +137,19 @@ def _broker(profile: Profile, daemon_runs: bool) -> Iterator[Finding]:
         yield Finding('broker', FAILURE, f'RabbitMQ at {where} does not answer', 'start the RabbitMQ server')
     else:
         yield Finding('broker', OK, f'RabbitMQ at {where}')
+
+
+def _deaf(profile: Profile, status: Mapping[str, Any]) -> bool:
+    """Return whether no worker takes tasks from the broker although the daemon has had the time to connect them."""
+    import psutil
+    from aiida.engine.daemon.client import get_daemon_client
+
+    pid = get_daemon_client(profile.name).get_daemon_pid()
+    try:
+        age = time.time() - psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return False
+    return age > CONNECT_SECONDS and status.get('task_subscribers') == 0
 
 
 def zeromq_tasks(folder: Path) -> set[int]:
@@ -186,7 +207,7 @@ def _processes(profile: Profile, active: Iterable[Any], daemon_runs: bool) -> It
             FAILURE,
             f'{names}: the daemon knows nothing of it any more (calculation functions of a killed worker are run anew '
             'by their workchain and only have to be cleared away)',
-            f'{verdi} daemon stop; {verdi} process repair; {verdi} daemon start',
+            f'{verdi} daemon stop; {clearing_command(profile)}{verdi} process repair; {verdi} daemon start',
         )
     for node, job in _recycled(active):
         yield Finding(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .broker import clear_broker_leftover
 from .errors import ExitStatus, SetupError
 from .marker import Marker, config_folder, profile_folder
 
@@ -192,6 +193,8 @@ def start_daemon(name: str, say: Say) -> None:
     if client.is_daemon_running:
         say(f'the daemon of `{name}` runs')
         return
+    if clear_broker_leftover(client.profile):
+        say('removed what a killed broker had left behind')
     try:
         client.start_daemon()
     except (DaemonException, ConfigurationError) as exception:

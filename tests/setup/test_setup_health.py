@@ -1,7 +1,9 @@
 """What ``softclay check`` finds: lost, paused and left-over processes, and full disks."""
 
 import json
+import os
 from collections import namedtuple
+from types import SimpleNamespace
 
 import pytest
 from aiida.common.links import LinkType
@@ -72,3 +74,39 @@ def test_disk(monkeypatch, tmp_path, free_gb, status):
     finding = health.disk_space(tmp_path)
     assert finding.status == status
     assert bool(finding.remedy) == (status != 'ok')
+
+
+def test_leftover_of_a_killed_broker(monkeypatch, tmp_path):
+    """The file that leads new workers to sockets that are gone is found and removed; a live broker's is not touched."""
+    from aiida.brokers.zeromq.service import PID_SENTINEL
+    from aiida.manage.configuration.config import Config
+
+    from aiida_softclay.setup import broker
+
+    paths = {'broker_service': {'dir': str(tmp_path), 'log': str(tmp_path / 'broker.log')}}
+    monkeypatch.setattr(Config, 'filepaths', lambda self, profile: paths)
+    profile = SimpleNamespace(process_control_backend='core.zeromq', name='any')
+    assert broker.broker_leftover(profile) is None
+    sockets = tmp_path / 'broker.sockets'
+    sockets.write_text('/nowhere')
+    (tmp_path / 'broker.pid').write_text(f'{PID_SENTINEL} {os.getpid()}')
+    assert broker.broker_leftover(profile) is None
+    assert not broker.clear_broker_leftover(profile)
+    (tmp_path / 'broker.pid').write_text(f'{PID_SENTINEL} 2147483647')
+    assert broker.broker_leftover(profile) == sockets
+    assert broker.clear_broker_leftover(profile)
+    assert not sockets.exists()
+    profile.process_control_backend = 'core.rabbitmq'
+    assert broker.broker_leftover(profile) is None
+
+
+@pytest.mark.parametrize(('age', 'subscribers', 'deaf'), [(100.0, 0, True), (10.0, 0, False), (100.0, 1, False)])
+def test_workers_that_do_not_reach_the_broker(monkeypatch, age, subscribers, deaf):
+    """A daemon is given time to connect its workers; after that a broker without a listener is a failure."""
+    import psutil
+    from aiida.engine.daemon import client
+
+    monkeypatch.setattr(client, 'get_daemon_client', lambda name: SimpleNamespace(get_daemon_pid=os.getpid))
+    born = psutil.Process().create_time()
+    monkeypatch.setattr(health.time, 'time', lambda: born + age)
+    assert health._deaf(SimpleNamespace(name='any'), {'task_subscribers': subscribers}) is deaf

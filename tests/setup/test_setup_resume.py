@@ -1,6 +1,7 @@
 """A daemon that is really killed: what goes on by itself, and what the line that `softclay check` prints repairs."""
 
 import re
+import shlex
 import signal
 import sys
 import time
@@ -85,7 +86,9 @@ def test_killed_and_resumed(running):
     psutil.wait_procs([daemon, *children], timeout=10)
     status, text = check(running)
     assert status == 1
-    assert 'daemon: verdi -p softclay daemon start' in text
+    (start,) = re.findall(r'^-> daemon: (.*)$', text, flags=re.MULTILINE)
+    assert start.startswith('rm -f ')
+    assert start.endswith('; verdi -p softclay daemon start')
     assert 'process repair' not in text
     tasks = list(Path(running.folder).glob('.aiida/broker/*/storage/tasks/*/*.json'))
     assert tasks
@@ -96,7 +99,7 @@ def test_killed_and_resumed(running):
     assert pk in text
     (repair,) = re.findall(r'^-> processes: (verdi .*)$', text, flags=re.MULTILINE)
     for line in repair.split('; '):
-        running.run(*line.split())
+        running.run(*shlex.split(line))
     assert running.python(STATE, pk, '240') == 'finished 0 3'
     status, text = check(running)
     assert status == 0, text
