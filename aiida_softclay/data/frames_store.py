@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SCHEMA = 'softclay-frames/1'
 VIRIAL_CONVENTION = 'virial = -volume * stress (tension positive stress), eV, positive in compression, no kinetic part'
 #: Arrays that compression does not make smaller.
-NOISY = ('positions', 'forces')
+NOISY = ('positions', 'forces', 'energies', 'virials')
 UNSPECIFIED = 'unspecified'
 
 
