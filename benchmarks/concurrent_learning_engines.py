@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS='1', DP_INTRA_OP_PARALLELISM_THREADS='1', DP_INTER_OP_PARALLELISM_THREADS='1',
@@ -14,7 +15,7 @@ os.environ.update(OMP_NUM_THREADS='1', DP_INTRA_OP_PARALLELISM_THREADS='1', DP_I
 
 import numpy as np
 
-SYSTEM, FORMULA_UNITS, ELEMENTS = 'LiCl', 8, ['Li', 'Cl']
+SYSTEM, FORMULA_UNITS, ELEMENTS = '2LiCl-GaF3', 2, ['Li', 'Ga', 'Cl', 'F']
 TIMESTEP_FS, STRIDE = 2.0, 10
 
 
@@ -107,10 +108,11 @@ def _predict(queue, models, frames, numbers):
 
 
 class Trainer:
-    """Trains, freezes and evaluates small models."""
+    """Trains, freezes and evaluates small models, a few at once."""
 
-    def __init__(self, folder, steps, symbols):
+    def __init__(self, folder, steps, symbols, jobs):
         self.folder, self.steps, self.symbols, self.count = folder, steps, symbols, 0
+        self.pool = ThreadPoolExecutor(jobs)
         self.context = multiprocessing.get_context('forkserver')
         self.context.set_forkserver_preload(['deepmd.main', 'deepmd.infer', 'deepmd.tf.entrypoints'])
 
@@ -121,10 +123,13 @@ class Trainer:
         if process.exitcode:
             raise RuntimeError(f'{arguments} ended with {process.exitcode}')
 
-    def fit(self, frames, seed):
-        """Return the path of a model trained on the frames."""
-        self.count += 1
-        folder = self.folder / f'fit_{self.count:03d}'
+    def fit(self, tasks):
+        """Return the paths of the models trained on the frames with the seed of each task."""
+        names = [f'fit_{self.count + k:03d}' for k in range(len(tasks))]
+        self.count += len(tasks)
+        return list(self.pool.map(lambda name, task: self._fit(self.folder / name, *task), names, tasks))
+
+    def _fit(self, folder, frames, seed):
         data = folder / 'data' / 'set.000'
         data.mkdir(parents=True)
         np.savetxt(folder / 'data' / 'type.raw', [ELEMENTS.index(symbol) for symbol in self.symbols], fmt='%d')
@@ -138,8 +143,8 @@ class Trainer:
         return folder / 'model.pb'
 
     def _input(self, seed):
-        descriptor = {'type': 'se_e2_a', 'sel': [40, 40], 'rcut': 5.5, 'rcut_smth': 2.0, 'neuron': [8, 16, 32],
-                      'axis_neuron': 4, 'type_one_side': True, 'precision': 'float32', 'seed': seed}  # fmt: skip
+        descriptor = {'type': 'se_e2_a', 'sel': [30] * len(ELEMENTS), 'rcut': 5.5, 'rcut_smth': 2.0, 'axis_neuron': 4,
+                      'neuron': [8, 16, 32], 'type_one_side': True, 'precision': 'float32', 'seed': seed}  # fmt: skip
         return {
             'model': {
                 'type_map': ELEMENTS,
@@ -152,7 +157,7 @@ class Trainer:
             'loss': {'type': 'ener', 'start_pref_e': 0.02, 'limit_pref_e': 1, 'start_pref_f': 1000, 'limit_pref_f': 1,
                      'start_pref_v': 0.02, 'limit_pref_v': 0.1},
             'training': {'numb_steps': self.steps, 'disp_freq': 100, 'save_freq': self.steps, 'seed': seed + 2,
-                         'training_data': {'systems': ['data'], 'batch_size': 2}},
+                         'training_data': {'systems': ['data'], 'batch_size': 8}},
         }  # fmt: skip
 
     def errors(self, models, test):

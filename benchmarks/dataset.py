@@ -6,9 +6,9 @@ Both begin with labelled frames on disk in their own format (one frames file, on
 out frames that are not finite or repeat a configuration, draw a share of the rest at random, split it 80/20 within
 every structure, and write DeePMD npy systems for training and validation. dpdata itself neither checks nor compares
 frames, so the few lines that its users write for that are here, with the same hash function; ``dpdata-bare`` is dpdata
-without them, for information. Ours writes two frames files on the way, which become nodes. Each run is a process of its own; they take
-turns, and the fastest run of each counts. ``--ours-only`` leaves dpdata out, for sizes that do not fit into its memory.
-The budget is a ratio of 1 to ``dpdata`` and 1 GB; exit status 1 if either is exceeded.
+without them, for information. Ours writes two frames files on the way, which become nodes. Each run is a process of its
+own; they take turns, and the fastest run of each counts. ``--ours-only`` leaves dpdata out, for sizes that do not fit
+into its memory. The budget is a ratio of 1 to ``dpdata`` and 1 GB; exit status 1 if either is exceeded.
 """
 
 from __future__ import annotations
@@ -161,7 +161,9 @@ def measure(engine: str, folder: Path, draw: int) -> dict[str, float]:
 def main() -> int:
     """Write the inputs, run each engine in turn, print the table; return 0 within the budget."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--frames', type=int, default=700_000, help='frames to draw from, by default as many as a paper has')
+    parser.add_argument(
+        '--frames', type=int, default=700_000, help='frames to draw from, by default as many as a paper has'
+    )
     parser.add_argument('--atoms', type=int, default=96, help='atoms of a frame')
     parser.add_argument('--structures', type=int, default=10)
     parser.add_argument('--draw', type=float, default=0.36, help='share of the frames to draw (250 000 of 700 000)')
