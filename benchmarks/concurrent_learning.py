@@ -15,9 +15,12 @@ Three ways to choose N frames for one and the same small network and number of t
 The test set is AIMD from other random packings at the conditions of a study: 300, 600 and 900 K, -0.5 and 1 GPa and
 sheared. Nothing of it is trained on. What is compared is the number of frames at equal error of the forces.
 
+Every run of LAMMPS begins with a random packing of its own, for which nothing was computed, as a study begins with
+structures that were built and not sampled. The test set is of other packings again.
+
 The engines are the driver's integrators and calculator, ``dp`` and ``lmp``, called directly: through the workchains
-``softclay.concurrent_learning`` is made of, every job would add its start. For the same reason the conditions follow
-each other in one run of LAMMPS. Plans, trust levels and selection are the package's own functions.
+``softclay.concurrent_learning`` is made of, every job would add its start. Plans, trust levels and selection are the
+package's own functions.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from concurrent_learning_engines import ELEMENTS, Trainer, aimd, explore, label, mixture
+from concurrent_learning_engines import ELEMENTS, Trainer, aimd, explore, label, mixture, packing
 
 from aiida_softclay.analysis.selection import (
     CANDIDATE,
@@ -97,11 +100,19 @@ def at_conditions(settings, seed, every):
     return parts
 
 
-def generation(folder, models, start, settings, number, seed):
-    """Explore and select; return the positions and cells to label, and the shares."""
-    frames, planned = explore(
-        folder, models, start, CONDITIONS, settings['explore_ps'] * DURATION_GROWTH**number, seed
-    )  # fmt: skip
+def generation(trainer, folder, models, settings, number, seed):
+    """Explore each condition from a packing of its own and select; return what to label, and the shares."""
+    duration = settings['explore_ps'] * DURATION_GROWTH**number
+    starts = [packing(seed + k) for k in range(len(CONDITIONS))]
+    runs = list(
+        trainer.pool.map(
+            lambda k: explore(folder / f'{k}', models, starts[k], CONDITIONS[k], duration, seed + k),
+            range(len(CONDITIONS)),
+        )
+    )
+    names = [condition['label'] for condition in CONDITIONS]
+    frames = {name: reached for name, (reached, _) in zip(names, runs, strict=True)}
+    start, planned = starts[0], sum(count for _, count in runs)
     values = {name: np.array([frame[2] for frame in part]) for name, part in frames.items()}
     missing = planned - sum(len(part) for part in frames.values())
     within = {
@@ -151,11 +162,8 @@ def concurrent(trainer, folder, pool, settings, test, seed):
         models = trainer.fit([(known, 100 * seed + 10 * k + 5000 * (number + 1)) for k in range(settings['models'])])
         points.append({'n': len(known), 'seed': seed, 'models': trainer.errors(models, test)})
         if number < settings['generations']:
-            start, first = reference.copy(), known[int(rng.integers(settings['initial']))]
-            start.set_cell(first[1])
-            start.positions = first[0]
             places, points[-1]['exploration'] = generation(
-                folder / f'generation_{number}', models, start, settings, number, 1000 * (number + 1) + seed
+                trainer, folder / f'generation_{number}', models, settings, number, 100_000 * seed + 100 * number
             )
             known = known + label(reference, places)
         report('concurrent', points[-1])

@@ -72,16 +72,22 @@ def label(atoms, places):
     return [frame_of(positions, cell, evaluate(positions, cell)) for positions, cell in places]
 
 
-def mixture(seed):
-    """Return a random mixture, its worst contacts relaxed."""
-    from ase.optimize import FIRE
-
-    from aiida_softclay.engines.vasp.incar import interpret
+def packing(seed):
+    """Return a random mixture, its ions pushed apart; nothing is computed for it."""
     from aiida_softclay.structures.composition import Mixture
     from aiida_softclay.structures.mixtures import random_mixture
 
     atoms = random_mixture(Mixture.parse(SYSTEM), FORMULA_UNITS, seed=seed)
-    atoms = atoms[np.argsort([ELEMENTS.index(symbol) for symbol in atoms.get_chemical_symbols()], kind='stable')]
+    return atoms[np.argsort([ELEMENTS.index(symbol) for symbol in atoms.get_chemical_symbols()], kind='stable')]
+
+
+def mixture(seed):
+    """Return a random mixture, its worst contacts relaxed by the engine."""
+    from ase.optimize import FIRE
+
+    from aiida_softclay.engines.vasp.incar import interpret
+
+    atoms = packing(seed)
     atoms.calc = evaluator(interpret({}, len(ELEMENTS)), atoms.copy()).calculators[0]
     FIRE(atoms, logfile=None).run(fmax=1.0, steps=30)
     atoms.calc = None
@@ -184,19 +190,18 @@ class Trainer:
 
 
 # ---- exploration with lmp and the package's plans and selection ----------------------------------------------------
-def explore(folder, models, start, conditions, duration_ps, seed):
-    """Run all conditions one after the other, driven by the first model.
+def explore(folder, models, start, condition, duration_ps, seed):
+    """Run one condition, driven by the first model.
 
     Returns
     -------
-    dict
-        Label of the condition to the frames it reached: positions, cell, largest deviation of a force (eV/Å).
+    list
+        The frames it reached: positions, cell, largest deviation of a force (eV/Å).
     int
         Frames that were planned.
     """
     from aiida_softclay.calculations.lammps_script import write_script
     from aiida_softclay.calculations.lammps_system import data_file, lammps_cell
-    from aiida_softclay.calculations.md_plan import MdPlan
     from aiida_softclay.data.trajectory_file import TrajectoryFile
     from aiida_softclay.parsers.lammps_results import convert_dump
     from aiida_softclay.workflows.exploration import exploration_plan
@@ -204,12 +209,8 @@ def explore(folder, models, start, conditions, duration_ps, seed):
     folder.mkdir(parents=True)
     rules = {'timestep_ps': TIMESTEP_FS / 1000, 'frame_every_ps': STRIDE * TIMESTEP_FS / 1000, 'coupling': 'tri',
              'tdamp_ps': 0.1, 'pdamp_ps': 0.5}  # fmt: skip
-    stages = []
-    for condition in conditions:
-        wanted = {key: value for key, value in condition.items() if key != 'strain'} | {'duration_ps': duration_ps}
-        plan = exploration_plan(rules, wanted, 0, seed)
-        stages.append({**plan.to_dict()['stages'][0], 'name': condition['label']})
-    plan = MdPlan.from_dict({**plan.to_dict(), 'stages': stages})
+    wanted = {key: value for key, value in condition.items() if key != 'strain'} | {'duration_ps': duration_ps}
+    plan = exploration_plan(rules, wanted, 0, seed)
     system, symbols = lammps_cell(start.cell.array), start.get_chemical_symbols()
     (folder / 'structure.data').write_text(
         data_file(symbols, start.positions @ system.rotation, system.cell, ELEMENTS, {}, None)
@@ -224,12 +225,12 @@ def explore(folder, models, start, conditions, duration_ps, seed):
     written = folder / 'deviation.out'
     rows = np.loadtxt(written, ndmin=2, usecols=(0, 4)) if written.exists() else np.empty((0, 2))
     deviation = {int(step): value for step, value in rows}
-    reached = {}
+    reached = []
     for name in plan.stage_names:
         target = folder / f'{name}.h5'
         if convert_dump(plan, name, folder, target, symbols, {})[0]:
             with TrajectoryFile(target) as file:
-                reached[name] = [
+                reached += [
                     (frame.positions.astype(float), frame.cell, deviation.get(frame.step, np.nan))
                     for frame in file.iter_frames()
                 ]
