@@ -20,6 +20,7 @@ from aiida_softclay.data.frames import FramesData
 from aiida_softclay.workflows.aimd_handlers import AimdHandlersMixin
 from aiida_softclay.workflows.aimd_relaxation import AimdRelaxationMixin
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS
+from aiida_softclay.workflows.ports import define_pseudopotentials
 from aiida_softclay.workflows.protocol import ProtocolError, ProtocolMixin
 
 
@@ -119,11 +120,7 @@ class AimdWorkChain(ProtocolMixin, AimdHandlersMixin, AimdRelaxationMixin, WorkC
             help='`timestep_fs`, `seed`, `frame_stride`, `max_steps_per_run` and `segments`, see `AimdPlan`.',
         )  # fmt: skip
         spec.input('code', valid_type=orm.AbstractCode, help='VASP, or the VASP-compatible driver.')
-        spec.input('potential_family', valid_type=orm.Str, serializer=to_aiida_type, help='Family of POTCAR files.')
-        spec.input(
-            'potential_mapping', valid_type=orm.Dict, serializer=to_aiida_type, required=False,
-            help='Full name of the potential of an element, where it is not the plain one (`{"Ga": "Ga_d"}`).',
-        )  # fmt: skip
+        define_pseudopotentials(spec)
         spec.input(
             'incar', valid_type=orm.Dict, serializer=to_aiida_type, validator=_validate_incar,
             help='INCAR tags of the electronic structure; those of the dynamics come from the plan.',

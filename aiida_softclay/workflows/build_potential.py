@@ -17,9 +17,9 @@ from aiida_softclay.workflows.fit_committee import FitCommitteeWorkChain
 from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain
 from aiida_softclay.workflows.melt_quench import MeltQuenchWorkChain
 from aiida_softclay.workflows.protocol import ProtocolMixin
+from aiida_softclay.workflows.ports import ENGINES, define_codes, define_job_bound, define_pseudopotentials
 from aiida_softclay.workflows.validate_potential import ValidatePotentialWorkChain
 
-ENGINES = ('vasp', 'dp', 'lmp')
 
 
 def _validate_parameters(node: orm.Dict, _: Any) -> str | None:
@@ -100,25 +100,9 @@ class BuildPotentialWorkChain(ProtocolMixin, WorkChain):
             'structures', valid_type=orm.StructureData, dynamic=True, required=False,
             help='Structures of your own by label, in the place of the reference structures.',
         )  # fmt: skip
-        spec.input_namespace('codes', help='The engines.')
-        spec.input('codes.vasp', valid_type=orm.AbstractCode, help='VASP, or the VASP-compatible driver.')
-        spec.input('codes.dp', valid_type=orm.AbstractCode, help='DeePMD-kit.')
-        spec.input('codes.lmp', valid_type=orm.AbstractCode, required=False, help='LAMMPS, for the proof.')
-        spec.input('potential_family', valid_type=orm.Str, serializer=to_aiida_type, help='Family of POTCAR files.')
-        spec.input(
-            'potential_mapping', valid_type=orm.Dict, serializer=to_aiida_type, required=False,
-            help='Full name of the potential of an element, where it is not the plain one (`{"Ga": "Ga_d"}`).',
-        )  # fmt: skip
-        spec.input_namespace('options', help='Scheduler options of the jobs of each engine.')
-        for engine in ENGINES:
-            spec.input(
-                f'options.{engine}', valid_type=orm.Dict, required=False, serializer=to_aiida_type,
-                help=f'Options of the {engine} jobs.',
-            )  # fmt: skip
-        spec.input(
-            'max_concurrent_jobs', valid_type=orm.Int, serializer=to_aiida_type, required=False,
-            help='Most branches of a stage at once; by default as many as the computers of the engines bear.',
-        )  # fmt: skip
+        define_codes(spec, required=('vasp', 'dp'))
+        define_pseudopotentials(spec)
+        define_job_bound(spec, 'branches of a stage')
         spec.inputs.validator = _validate_inputs
 
         spec.outline(

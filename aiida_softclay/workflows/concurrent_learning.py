@@ -23,6 +23,7 @@ from aiida_softclay.workflows.exploration_runs import ExplorationRunsMixin, vali
 from aiida_softclay.workflows.fit_committee import FitCommitteeWorkChain
 from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain
 from aiida_softclay.workflows.label import LabelWorkChain
+from aiida_softclay.workflows.ports import define_codes, define_job_bound, define_pseudopotentials
 from aiida_softclay.workflows.protocol import ProtocolMixin, recursive_merge
 
 FramesData = DataFactory('softclay.frames')
@@ -44,25 +45,15 @@ class ConcurrentLearningWorkChain(ProtocolMixin, ExplorationRunsMixin, WorkChain
     def define(cls, spec: Any) -> None:
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
-        spec.input_namespace('codes', help='The engines.')
-        spec.input('codes.dp', valid_type=orm.AbstractCode, help='DeePMD-kit.')
-        spec.input('codes.lmp', valid_type=orm.AbstractCode, help='LAMMPS with the DeePMD plugin.')
-        spec.input('codes.vasp', valid_type=orm.AbstractCode, help='VASP, or the VASP-compatible driver.')
+        define_codes(spec)
+        define_pseudopotentials(spec)
+        define_job_bound(spec, 'exploration runs', 'computer of LAMMPS bears')
         spec.input_namespace('frames', valid_type=FramesData, dynamic=True, help='Labelled frames to begin with.')
         spec.input_namespace(
             'structures', valid_type=orm.StructureData, dynamic=True, help='What is explored from, by label.'
         )
         spec.input(
             'parameters', valid_type=orm.Dict, validator=validate_parameters, help='Values of a protocol.'
-        )  # fmt: skip
-        spec.input('potential_family', valid_type=orm.Str, help='Label of the POTCAR family.')
-        spec.input('potential_mapping', valid_type=orm.Dict, required=False, help='Element to POTCAR name.')
-        spec.input_namespace('options', help='Scheduler options of the jobs of each engine.')
-        for engine in ('vasp', 'dp', 'lmp'):
-            spec.input(f'options.{engine}', valid_type=orm.Dict, required=False, help=f'Options of the {engine} jobs.')
-        spec.input(
-            'max_concurrent_jobs', valid_type=orm.Int, required=False,
-            help='Most exploration runs at once; by default as many as the computer of LAMMPS bears.',
         )  # fmt: skip
         spec.inputs.validator = validate_inputs
         spec.outline(

@@ -24,6 +24,7 @@ from aiida_softclay.data.frames import FramesData
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin, computer_job_limit
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS
+from aiida_softclay.workflows.ports import define_pseudopotentials
 from aiida_softclay.workflows.protocol import ProtocolMixin
 
 #: The program that takes several folders at once.
@@ -120,11 +121,7 @@ class LabelWorkChain(BoundedBranchesMixin, ProtocolMixin, WorkChain):
             help='Configurations by name: positions and cells of one composition each, every frame is labelled.',
         )  # fmt: skip
         spec.input('code', valid_type=orm.AbstractCode, help='VASP, or the VASP-compatible driver.')
-        spec.input('potential_family', valid_type=orm.Str, serializer=to_aiida_type, help='Family of POTCAR files.')
-        spec.input(
-            'potential_mapping', valid_type=orm.Dict, serializer=to_aiida_type, required=False,
-            help='Full name of the potential of an element, where it is not the plain one (`{"Ga": "Ga_d"}`).',
-        )  # fmt: skip
+        define_pseudopotentials(spec)
         spec.input(
             'incar', valid_type=orm.Dict, serializer=to_aiida_type,
             help='INCAR tags: a single point, or a relaxation of the ions in the fixed cell.',

@@ -20,6 +20,7 @@ from aiida_softclay.workflows.concurrency import BoundedBranchesMixin, computer_
 from aiida_softclay.workflows.melt_quench_layout import lay_out, probe_structure
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS
 from aiida_softclay.workflows.protocol import ProtocolMixin
+from aiida_softclay.workflows.ports import define_job_bound, define_pseudopotentials
 from aiida_softclay.workflows.sampling import build_structure
 
 
@@ -74,11 +75,7 @@ class MeltQuenchWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             'structures', valid_type=orm.StructureData, dynamic=True, required=False,
             help='Structures of your own by label, in the place of those of the parameters.',
         )  # fmt: skip
-        spec.input('potential_family', valid_type=orm.Str, serializer=to_aiida_type, help='Family of POTCAR files.')
-        spec.input(
-            'potential_mapping', valid_type=orm.Dict, serializer=to_aiida_type, required=False,
-            help='Full name of the potential of an element, where it is not the plain one (`{"Ga": "Ga_d"}`).',
-        )  # fmt: skip
+        define_pseudopotentials(spec)
         spec.input(
             'incar', valid_type=orm.Dict, serializer=to_aiida_type, validator=_validate_incar,
             help='INCAR tags of the electronic structure; those of the dynamics come from the stages.',
@@ -88,10 +85,7 @@ class MeltQuenchWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             'options', valid_type=orm.Dict, serializer=to_aiida_type, default=lambda: orm.Dict(DEFAULT_OPTIONS),
             help='`metadata.options` of every run.',
         )  # fmt: skip
-        spec.input(
-            'max_concurrent_jobs', valid_type=orm.Int, serializer=to_aiida_type, required=False,
-            help='Most structures at once; by default as many as the computer of the code bears.',
-        )  # fmt: skip
+        define_job_bound(spec, 'structures', 'computer of the code bears')
         spec.inputs.validator = _validate_inputs
 
         spec.outline(

@@ -19,6 +19,7 @@ from aiida_softclay.workflows.constant_strain import ConstantStrainWorkChain
 from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain
 from aiida_softclay.workflows.protocol import ProtocolMixin
 from aiida_softclay.workflows.sampling import build_structure, sampling_builder, sampling_plan, validate_sampling
+from aiida_softclay.workflows.ports import define_codes, define_job_bound, define_pseudopotentials
 from aiida_softclay.workflows.stress_pulse import StressPulseWorkChain
 
 PotentialData = DataFactory('softclay.potential')
@@ -78,24 +79,12 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             help='The salts and their ratio, for example 2LiCl-GaF3.',
         )
         spec.input('parameters', valid_type=orm.Dict, help='What is done at each stage: see the protocols.')
-        spec.input_namespace('codes', help='The engines.')
-        spec.input(
-            'codes.vasp', valid_type=orm.AbstractCode, required=False, help='VASP, or the VASP-compatible driver.'
-        )
-        spec.input('codes.dp', valid_type=orm.AbstractCode, required=False, help='DeePMD-kit.')
-        spec.input('codes.lmp', valid_type=orm.AbstractCode, help='LAMMPS with the DeePMD plugin.')
-        spec.input('potential_family', valid_type=orm.Str, required=False, help='Label of the POTCAR family.')
-        spec.input('potential_mapping', valid_type=orm.Dict, required=False, help='Element to POTCAR name.')
+        define_codes(spec, required=('lmp',))
+        define_pseudopotentials(spec, required=False)
+        define_job_bound(spec)
         spec.input(
             'potential', valid_type=PotentialData, required=False, help='A finished potential: skips sampling and fit.'
         )
-        spec.input_namespace('options', help='Scheduler options of the jobs of each engine.')
-        for engine in ('vasp', 'dp', 'lmp'):
-            spec.input(f'options.{engine}', valid_type=orm.Dict, required=False, help=f'Options of the {engine} jobs.')
-        spec.input(
-            'max_concurrent_jobs', valid_type=orm.Int, required=False,
-            help='Most branches at once; by default as many as the computers of the engines bear.',
-        )  # fmt: skip
         spec.inputs.validator = validate_inputs
 
         spec.outline(

@@ -18,6 +18,7 @@ from aiida_softclay.workflows import validation_plan as plan
 from aiida_softclay.workflows.concurrency import computer_job_limit
 from aiida_softclay.workflows.protocol import ProtocolMixin
 from aiida_softclay.workflows.sampling import build_structure
+from aiida_softclay.workflows.ports import define_codes, define_job_bound, define_pseudopotentials
 from aiida_softclay.workflows.validation_branches import ValidationBranchesMixin
 
 
@@ -86,28 +87,12 @@ class ValidatePotentialWorkChain(ProtocolMixin, ValidationBranchesMixin, WorkCha
             'parameters', valid_type=orm.Dict, serializer=to_aiida_type,
             help='Which proofs on which structures, and what counts as agreement: see the protocols.',
         )  # fmt: skip
-        spec.input_namespace('codes', help='The engines.')
-        spec.input('codes.vasp', valid_type=orm.AbstractCode, help='VASP, or the VASP-compatible driver.')
-        spec.input('codes.dp', valid_type=orm.AbstractCode, required=False, help='DeePMD-kit.')
-        spec.input('codes.lmp', valid_type=orm.AbstractCode, required=False, help='LAMMPS, for the conductivity only.')
-        spec.input('potential_family', valid_type=orm.Str, serializer=to_aiida_type, help='Family of POTCAR files.')
-        spec.input(
-            'potential_mapping', valid_type=orm.Dict, serializer=to_aiida_type, required=False,
-            help='Element to POTCAR name.',
-        )  # fmt: skip
+        define_codes(spec, required=('vasp',))
+        define_pseudopotentials(spec)
+        define_job_bound(spec)
         spec.input_namespace(
             'structures', valid_type=orm.StructureData, dynamic=True, required=False,
             help='Structures by label; they replace those of the protocol.',
-        )  # fmt: skip
-        spec.input_namespace('options', help='Scheduler options of the jobs of each engine.')
-        for engine in ('vasp', 'dp', 'lmp'):
-            spec.input(
-                f'options.{engine}', valid_type=orm.Dict, required=False, serializer=to_aiida_type,
-                help=f'Options of the {engine} jobs.',
-            )  # fmt: skip
-        spec.input(
-            'max_concurrent_jobs', valid_type=orm.Int, required=False, serializer=to_aiida_type,
-            help='Most branches at once; by default as many as the computers of the engines bear.',
         )  # fmt: skip
         spec.inputs.validator = _validate_inputs
 
