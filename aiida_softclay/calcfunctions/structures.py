@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,12 @@ from aiida.engine import calcfunction
 from ase import Atoms
 
 from aiida_softclay.analysis.quantity import Quantity, results_dict
-from aiida_softclay.analysis.statistics import DriftTest, block_average, drift_test
+from aiida_softclay.analysis.statistics import block_average
+from aiida_softclay.calcfunctions.equilibrium import (
+    drift_notes,
+    equilibrium_drifts,
+    equilibrium_rows,
+)
 from aiida_softclay.structures.assembly import assemble_particles
 from aiida_softclay.structures.building import (
     choose_options,
@@ -25,12 +29,6 @@ from aiida_softclay.structures.checks import composition_units
 from aiida_softclay.structures.composition import Mixture
 from aiida_softclay.structures.crystals import phase
 from aiida_softclay.structures.neighbours import heights, minimum_distance
-
-#: What counts as drift where the caller does not say: relative for the density, eV per atom for the energy.
-DENSITY_TOLERANCE = 0.005
-ENERGY_TOLERANCE_EV = 0.001
-#: A drift test needs eight rows at least.
-FEWEST_ROWS = 8
 
 
 def to_structure(atoms: Atoms, label: str) -> orm.StructureData:
@@ -144,46 +142,6 @@ def build_particle_assembly(interface: orm.StructureData, parameters: orm.Dict) 
     return {'structure': to_structure(assembly.atoms, label), 'report': orm.Dict(assembly.report)}
 
 
-def equilibrium_rows(thermo: orm.ArrayData, discard_fraction: float) -> slice:
-    """Return the rows of a time series that are averaged: those after the discarded start."""
-    total = len(thermo.get_array('time_ps'))
-    return slice(min(int(np.ceil(discard_fraction * total)), max(0, total - 1)), total)
-
-
-def equilibrium_drifts(
-    thermo: orm.ArrayData, n_atoms: int, discard_fraction: float, tolerances: Mapping[str, float] | None = None
-) -> dict[str, DriftTest]:
-    """Return the drift tests of density (g/cm³) and potential energy (eV/atom) over the averaged rows.
-
-    Parameters
-    ----------
-    thermo : ArrayData
-        Time series of the stage.
-    n_atoms : int
-    discard_fraction : float
-        Share of the stage, from its start, that is left out.
-    tolerances : mapping, optional
-        ``density_relative`` and ``energy_eV_per_atom``: changes over the rows that do not matter.
-
-    Returns
-    -------
-    dict
-        Empty if there are too few rows to tell.
-    """
-    limits = dict(tolerances or {})
-    rows = equilibrium_rows(thermo, discard_fraction)
-    times = thermo.get_array('time_ps')[rows]
-    if len(times) < FEWEST_ROWS:
-        return {}
-    densities = thermo.get_array('density_g_cm3')[rows]
-    energies = thermo.get_array('potential_energy_eV')[rows] / n_atoms
-    relative = float(limits.get('density_relative', DENSITY_TOLERANCE))
-    return {
-        'density': drift_test(densities, times, tolerance=relative * float(np.abs(densities).mean())),
-        'energy': drift_test(energies, times, tolerance=float(limits.get('energy_eV_per_atom', ENERGY_TOLERANCE_EV))),
-    }
-
-
 @calcfunction
 def summarise_glass(structure: orm.StructureData, thermo: orm.ArrayData, parameters: orm.Dict) -> orm.Dict:
     """Return density, energy, cell and composition of an equilibrated glass, with errors and drift warnings.
@@ -218,16 +176,7 @@ def summarise_glass(structure: orm.StructureData, thermo: orm.ArrayData, paramet
     }
     drifts = equilibrium_drifts(thermo, n_atoms, discard, options.get('drift_tolerance'))
     notes = [f'only {len(times)} rows: too few to tell whether the glass still drifts'] if not drifts else []
-    for what, unit in (('density', 'g/cm^3'), ('energy', 'eV/atom')):
-        if what in drifts and drifts[what].drifting:
-            notes.append(
-                f'the {what} still drifts: {drifts[what].drift:+.3g} ± {drifts[what].drift_error:.2g} {unit} over the '
-                f'last {duration:.4g} ps; equilibrate longer'
-            )
-        elif what in drifts and not drifts[what].resolved:
-            notes.append(
-                f'the run is too short to exclude a drift of the {what} of {2 * drifts[what].drift_error:.2g} {unit}'
-            )
+    notes += drift_notes(drifts, duration)
     cells = thermo.get_array('cell')[rows]
     lengths = np.linalg.norm(cells, axis=2)
     series = [

@@ -15,8 +15,8 @@ from aiida_softclay.analysis.equation_of_state import GPA, EquationOfState, fit_
 from aiida_softclay.analysis.parity import parity, strain_response
 from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed
-from aiida_softclay.data.engine import engine_text
 from aiida_softclay.calcfunctions.validation import AXES
+from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.label_pairs import LabelPairs, label_pairs
 
 #: Labelled and predicted frames by the source label of their series.

@@ -10,16 +10,20 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ToContext, WorkChain, while_
 
-from aiida_softclay.data.engine import engine_text
+from aiida_softclay.calcfunctions.equilibrium import (
+    drifting,
+    equilibrium_drifts,
+    equilibrium_rows,
+    tolerance_problem,
+)
 from aiida_softclay.calcfunctions.structures import (
     build_particle_assembly,
     build_slab,
-    equilibrium_drifts,
-    equilibrium_rows,
     summarise_glass,
 )
 from aiida_softclay.calculations.lammps_potential import check_elements, parse_classical
 from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.structures.assembly import units_per_particle
 from aiida_softclay.structures.composition import Mixture
@@ -97,6 +101,11 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
             message='the glass has {ratio:.2f} times the density of the unmixed crystals, outside {low:g} to {high:g}: '
             'the potential does not hold this mixture together, or it has collapsed',
         )  # fmt: skip
+        spec.exit_code(
+            512, 'ERROR_NOT_EQUILIBRATED',
+            message='after {count} extensions these still drift: {what}; the glass and its numbers are attached, '
+            'equilibrate longer (equilibrate.duration_ps, max_extensions) or state wider tolerances',
+        )  # fmt: skip
         spec.exit_code(511, 'ERROR_COMPOSITION', message='the glass is {formula}, but {wanted} was built')
 
     @classmethod
@@ -146,6 +155,10 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
                 return f'density_range must be two rising numbers, not {parameters["density_range"]}'
             if not 0 <= float(parameters['discard_fraction']) < 1:
                 return f'discard_fraction must be at least 0 and below 1, not {parameters["discard_fraction"]}'
+            if problem := tolerance_problem(parameters['drift_tolerance']):
+                return problem
+            if not isinstance(parameters['require_equilibrium'], bool):
+                return f'require_equilibrium must be true or false, not {parameters["require_equilibrium"]!r}'
             if int(parameters['max_extensions']) < 0:
                 return f'max_extensions must not be negative, it is {parameters["max_extensions"]}'
         except (KeyError, TypeError, ValueError) as error:
@@ -320,12 +333,17 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
         """Return whether the glass still drifts and may be equilibrated further."""
         if self.ctx.extensions >= int(self.ctx.parameters['max_extensions']):
             return False
+        self.ctx.drifting = self._drifting()
+        return bool(self.ctx.drifting)
+
+    def _drifting(self) -> list[str]:
+        """Return what still drifts in the last stage."""
         thermo = self.ctx.md.outputs.thermo[self.ctx.last_stage]
         drifts = equilibrium_drifts(
             thermo, len(self.ctx.initial.sites), float(self.ctx.parameters['discard_fraction']),
             self.ctx.parameters['drift_tolerance'],
         )  # fmt: skip
-        return any(test.drifting for test in drifts.values())
+        return drifting(drifts)
 
     def run_extension(self):
         """Equilibrate for as long again, from the last positions and velocities.
@@ -336,7 +354,7 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
         self.ctx.last_stage = f'equilibrate_{self.ctx.extensions + 1}'
         plan = self.build_plan(self.ctx.parameters).to_dict()
         plan['stages'] = [{**plan['stages'][-1], 'name': self.ctx.last_stage}]
-        self.report(f'the glass still drifts: extension {self.ctx.extensions}')
+        self.report(f'{", ".join(self.ctx.drifting)} still drift: extension {self.ctx.extensions}')
         md = self.ctx.md.outputs
         return self._submit(MdPlan.from_dict(plan), md.structure, md.velocities, f'md_extension_{self.ctx.extensions}')
 
@@ -392,3 +410,7 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
         for sentence in density['warnings']:
             self.report(f'warning: {sentence}')
         self.report(f'density {density["value"]:.3f} ± {density["error"] or float("nan"):.3f} g/cm^3')
+        left = self._drifting()
+        if left and parameters['require_equilibrium']:
+            return self.exit_codes.ERROR_NOT_EQUILIBRATED.format(what=', '.join(left), count=self.ctx.extensions)
+        return None

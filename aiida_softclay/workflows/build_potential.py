@@ -16,10 +16,9 @@ from aiida_softclay.data.potential import PotentialData
 from aiida_softclay.workflows.fit_committee import FitCommitteeWorkChain
 from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain
 from aiida_softclay.workflows.melt_quench import MeltQuenchWorkChain
-from aiida_softclay.workflows.protocol import ProtocolMixin
 from aiida_softclay.workflows.ports import ENGINES, define_codes, define_job_bound, define_pseudopotentials
+from aiida_softclay.workflows.protocol import ProtocolMixin
 from aiida_softclay.workflows.validate_potential import ValidatePotentialWorkChain
-
 
 
 def _validate_parameters(node: orm.Dict, _: Any) -> str | None:

@@ -9,9 +9,9 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ToContext, WorkChain
 
-from aiida_softclay.data.engine import engine_text
 from aiida_softclay.calculations.lammps import structure_symbols, validate_physics
 from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.data.engine import engine_text
 from aiida_softclay.workflows.md import MdWorkChain, classical_inputs
 from aiida_softclay.workflows.protocol import ProtocolMixin
 

@@ -19,8 +19,8 @@ from aiida_softclay.workflows.aimd import AimdWorkChain, gamma_point, incar_prob
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin, computer_job_limit
 from aiida_softclay.workflows.melt_quench_layout import lay_out, probe_structure
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS
-from aiida_softclay.workflows.protocol import ProtocolMixin
 from aiida_softclay.workflows.ports import define_job_bound, define_pseudopotentials
+from aiida_softclay.workflows.protocol import ProtocolMixin
 from aiida_softclay.workflows.sampling import build_structure
 
 

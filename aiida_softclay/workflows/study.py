@@ -17,9 +17,9 @@ from aiida_softclay.workflows.concurrency import BoundedBranchesMixin, computer_
 from aiida_softclay.workflows.conductivity import ConductivityWorkChain
 from aiida_softclay.workflows.constant_strain import ConstantStrainWorkChain
 from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain
+from aiida_softclay.workflows.ports import define_codes, define_job_bound, define_pseudopotentials
 from aiida_softclay.workflows.protocol import ProtocolMixin
 from aiida_softclay.workflows.sampling import build_structure, sampling_builder, sampling_plan, validate_sampling
-from aiida_softclay.workflows.ports import define_codes, define_job_bound, define_pseudopotentials
 from aiida_softclay.workflows.stress_pulse import StressPulseWorkChain
 
 PotentialData = DataFactory('softclay.potential')

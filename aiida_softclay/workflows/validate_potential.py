@@ -16,9 +16,9 @@ from aiida_softclay.data.frames_surface import IncompatibleFramesError, combine_
 from aiida_softclay.data.potential import PotentialData
 from aiida_softclay.workflows import validation_plan as plan
 from aiida_softclay.workflows.concurrency import computer_job_limit
+from aiida_softclay.workflows.ports import define_codes, define_job_bound, define_pseudopotentials
 from aiida_softclay.workflows.protocol import ProtocolMixin
 from aiida_softclay.workflows.sampling import build_structure
-from aiida_softclay.workflows.ports import define_codes, define_job_bound, define_pseudopotentials
 from aiida_softclay.workflows.validation_branches import ValidationBranchesMixin
 
 

@@ -8,8 +8,8 @@ from ase.build import bulk
 from aiida_softclay.analysis.quantity import check_results
 from aiida_softclay.calcfunctions.mechanics import analyse_pulses, analyse_stress_strain_curve
 from aiida_softclay.calcfunctions.structure_analysis import analyse_anion_exchange, exchange_parameters
-from aiida_softclay.data.engine import engine_text
 from aiida_softclay.calcfunctions.transport import analyse_conductivity
+from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.data.trajectory_file import TrajectoryFile
 

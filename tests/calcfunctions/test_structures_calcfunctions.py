@@ -7,6 +7,7 @@ import pytest
 from aiida import orm
 
 from aiida_softclay.analysis.quantity import check_results
+from aiida_softclay.calcfunctions.equilibrium import drifting, equilibrium_drifts, tolerance_problem
 from aiida_softclay.calcfunctions.structures import (
     build_crystal,
     build_oligomer_glass,
@@ -14,7 +15,6 @@ from aiida_softclay.calcfunctions.structures import (
     build_random_mixture,
     build_slab,
     build_substitution_glass,
-    equilibrium_drifts,
     summarise_glass,
     to_structure,
 )
@@ -139,6 +139,32 @@ def test_drift_is_reported_where_there_is_one():
     assert drifts['density'].drifting
     assert not drifts['energy'].drifting
     assert not equilibrium_drifts(series()[1], 320, 0.5)['density'].drifting
+
+
+@pytest.mark.parametrize(
+    ('change', 'found'),
+    [
+        (lambda cell, share: cell.__setitem__((0, 0), cell[0, 0] * (1 + 0.02 * share)), ['cell length a']),
+        (lambda cell, share: cell.__setitem__((2, 1), 0.05 * share * cell[2, 2]), ['cell angle alpha']),
+        (lambda cell, share: cell.__setitem__((1, 0), 0.002 * share * cell[1, 1]), []),
+    ],
+    ids=['a length', 'an angle', 'within the tolerance'],
+)
+def test_a_cell_that_still_changes_drifts_at_constant_density(change, found):
+    """A shear changes no volume; 2 % of a length at a density that is held constant is a change of shape."""
+    _, thermo = series()
+    edge = thermo.get_array('volume_A3').mean() ** (1 / 3)
+    cells = np.tile(edge * np.eye(3), (len(thermo.get_array('time_ps')), 1, 1))
+    for cell, share in zip(cells, np.linspace(-1, 1, len(cells)), strict=True):
+        change(cell, share)
+    thermo.set_array('cell', cells)
+    assert drifting(equilibrium_drifts(thermo, 320, 0.0)) == found
+
+
+def test_tolerances_are_checked():
+    assert tolerance_problem({'cell_angle_degrees': 0.1}) is None
+    assert 'positive' in tolerance_problem({'cell_angle_degrees': 0})
+    assert 'density_relative' in tolerance_problem({'density': 0.1})
 
 
 def test_too_few_rows_are_said():

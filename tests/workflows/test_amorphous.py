@@ -117,6 +117,25 @@ def test_drifting_glass_is_extended_and_an_exploded_one_refused(lmp_code):
     assert np.allclose(first, second, atol=1e-3), 'the extension starts from the last cell'
 
 
+@pytest.mark.engine
+def test_a_glass_that_never_comes_to_rest_is_refused_with_its_numbers(lmp_code):
+    builder = builder_for(
+        lmp_code,
+        overrides={
+            'n_atoms': 64, 'density_range': [0.0, 9.0], 'require_equilibrium': True, 'discard_fraction': 0.0,
+            'melt': {'duration_ps': 0.1, 'dump_every': 50}, 'equilibrate': {'duration_ps': 0.3, 'dump_every': 50},
+            'drift_tolerance': {'density_relative': 1e-9, 'energy_eV_per_atom': 1e-9}, 'thermo_every': 2,
+            'relax': {'max_steps': 60, 'closing_pressure_GPa': 2.0},
+        },
+        interface=to_structure(crystal_interface(), 'slab'),
+    )  # fmt: skip
+    node = run_get_node(builder)[1]
+    assert node.exit_status == AmorphousWorkChain.exit_codes.ERROR_NOT_EQUILIBRATED.status
+    assert 'after 0 extensions these still drift: ' in node.exit_message
+    assert any('still drifts' in sentence for sentence in node.outputs.results['numbers'][0]['warnings'])
+    assert 'structure' in node.outputs
+
+
 def crystal_interface():
     from aiida_softclay.structures.slabs import interface_slab
 

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings('ignore')]
 
 
 def test_pytorch_training_killed_once(aiida_profile_clean, dp_program, tmp_path):
-    """The wheel of DeePMD-kit needs the PyTorch it was built with: name a dp that has it in SOFTCLAY_TEST_DP_PYTORCH."""
+    """DeePMD-kit needs the PyTorch it was built with: name a dp that has it in SOFTCLAY_TEST_DP_PYTORCH."""
     from aiida.engine import run_get_node
 
     mark = tmp_path / 'mark'
@@ -32,10 +32,12 @@ def test_pytorch_training_killed_once(aiida_profile_clean, dp_program, tmp_path)
         f'[ -e {mark} ] || ( while kill -0 $$; do sleep 0.02; if grep -qs model.ckpt-20 checkpoint; '
         f'then touch {mark}; pkill -KILL -P $$ dp; break; fi; done ) > /dev/null 2>&1 &'
     )
+    code = dp_code_in(tmp_path, os.environ.get('SOFTCLAY_TEST_DP_PYTORCH', dp_program))
+    frames = {'rattled': frames_of('rattled', 20, 'hold').store()}
+    options = {'prepend_text': killer, 'max_wallclock_seconds': 600}
     builder = FitPotentialWorkChain.get_builder_from_protocol(
-        dp_code_in(tmp_path, os.environ.get('SOFTCLAY_TEST_DP_PYTORCH', dp_program)), {'rattled': frames_of('rattled', 20, 'hold').store()}, protocol='demo',
-        overrides=TINY, options={'prepend_text': killer, 'max_wallclock_seconds': 600},
-    )  # fmt: skip
+        code, frames, protocol='demo', overrides=TINY, options=options
+    )
     node = run_get_node(builder).node
     if 'incompatible' in (node.exit_message or '') and 'PyTorch' in node.exit_message:
         pytest.skip('this dp was built for another PyTorch than the one installed')
