@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
-FAMILY = 'stand-in'
+FAMILY = 'aimd'
 #: Electronic settings that a model potential ignores.
 INCAR = {'encut': 300, 'ismear': 0}
 

@@ -35,8 +35,8 @@ FIT = {
 def family(aiida_profile_clean):
     from aiida_softclay.calculations.potcars import upload_placeholder_family
 
-    upload_placeholder_family('stand-in', ['Cu', 'Al', 'Li', 'Cl', 'Ga', 'F', 'Mg', 'O', 'Na'])
-    return 'stand-in'
+    upload_placeholder_family('build-potential', ['Cu', 'Al', 'Li', 'Cl', 'Ga', 'F', 'Mg', 'O', 'Na'])
+    return 'build-potential'
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-FAMILY = 'stand-in'
+FAMILY = 'label'
 #: Without the dispersion of the protocol, which the driver would add to EMT.
 INCAR = {'encut': 300, 'ismear': 0, 'nsw': 0, 'ibrion': -1, 'ivdw': 0}
 

@@ -27,8 +27,8 @@ OVERRIDES = {'stages': STAGES, 'incar': {'encut': 300}, 'plan': {'frame_stride':
 def family(aiida_profile_clean):
     from aiida_softclay.calculations.potcars import upload_placeholder_family
 
-    upload_placeholder_family('stand-in', ['Cu', 'Al', 'Ni', 'Li', 'Cl', 'Ga', 'F', 'Mg', 'O', 'Na'])
-    return 'stand-in'
+    upload_placeholder_family('melt-quench', ['Cu', 'Al', 'Ni', 'Li', 'Cl', 'Ga', 'F', 'Mg', 'O', 'Na'])
+    return 'melt-quench'
 
 
 def small(symbols: str, lattice: float) -> Atoms:
