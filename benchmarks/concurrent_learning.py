@@ -56,8 +56,8 @@ CONDITIONS = [
 SIZES = {
     'full': {
         'heat': 240, 'hold': 720, 'cool': 240, 'npt': 300, 'test_steps': 240, 'test_equilibration': 80,
-        'training': 4000, 'initial': 24, 'per_generation': 16, 'generations': 4, 'models': 3, 'explore_ps': 0.5,
-        'random': [24, 72, 216, 648], 'random_models': 2,
+        'training': 3000, 'initial': 24, 'per_generation': 16, 'generations': 3, 'models': 2, 'explore_ps': 0.5,
+        'random': [72, 216, 648], 'random_models': 2,
     },
     'small': {
         'heat': 80, 'hold': 240, 'cool': 80, 'npt': 100, 'test_steps': 60, 'test_equilibration': 30,
@@ -71,8 +71,8 @@ SIZES = {
     },
 }  # fmt: skip
 #: Candidates are the half of what is below the upper level, until the lower one is at its floor (eV/Å).
-TRUST = {'floor': 0.1, 'upper': 1.0, 'fraction': 0.5, 'minimum': 20}
-DURATION_GROWTH, MAX_VOLUME_RATIO = 2.0, 1.6
+TRUST = {'floor': 0.1, 'upper': 0.6, 'fraction': 0.5, 'minimum': 20}
+DURATION_GROWTH, MAX_VOLUME_RATIO = 2.0, 1.35
 
 
 def melt_quench(settings, seed):
@@ -126,7 +126,7 @@ def generation(trainer, folder, models, settings, number, seed):
     chosen = spread_selection(
         {name: np.flatnonzero(kind == CANDIDATE) for name, kind in classes.items()}, values,
         lambda name, row: fingerprint(*frames[name][row][:2], start.numbers, ELEMENTS),
-        settings['per_generation'], min_contact=0.6, seed=seed,
+        settings['per_generation'], min_contact=0.7, seed=seed,
     )  # fmt: skip
     places = [frames[name][row][:2] for name, rows in chosen.chosen.items() for row in rows]
     counts = shares(np.concatenate([*classes.values(), np.empty(0, dtype=int)]), missing)
@@ -188,6 +188,7 @@ def frames_needed(curve, error):
 
 
 def report(name, point):
+    """Print one point of a learning curve."""
     force, energy = ([row[key] for row in point['models']] for key in ('force', 'energy'))
     text = f'{name:11s} seed {point["seed"]}  N {point["n"]:4d}  forces {np.mean(force):6.1f} meV/Å'
     text += f' (models {min(force):.1f} to {max(force):.1f})  energies {np.mean(energy):5.2f} meV/atom'
@@ -212,7 +213,22 @@ def compare(curves):
     return rows
 
 
+def last_ratios(curves):
+    """Return for each seed the frames of the last generation over the random frames that reach its error of the forces.
+
+    Random sampling differs from one melt-quench to the next by more than the ratio asked for, so that a mean over seeds
+    would hide where concurrent learning does not help.
+    """
+    ratios = {}
+    for seed in sorted({point['seed'] for point in curves['concurrent']}):
+        own = {name: [point for point in points if point['seed'] == seed] for name, points in curves.items()}
+        rows = [row for row in compare(own) if row['error'] == 'force' and row['against'] == 'random']
+        ratios[seed] = rows[-1]['ratio']
+    return ratios
+
+
 def draw(curves, path):
+    """Write a figure of all learning curves."""
     import matplotlib
 
     matplotlib.use('Agg')
@@ -230,6 +246,7 @@ def draw(curves, path):
 
 
 def main() -> int:
+    """Sample, learn, compare, print; return 0 if the claim holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, required=True, help='folder for results and scratch files')
     parser.add_argument('--size', choices=list(SIZES), default='full', help='how much is sampled and trained')
@@ -271,9 +288,11 @@ def main() -> int:
         print(f'{row["error"]:6s} against {row["against"]:10s} N {row["n_concurrent"]:4d}  RMSE {row["rmse"]:7.2f} '
               f'+- {row["rmse_error"]:.2f}  other needs {"" if row["reached"] else "more than "}{row["n_other"]:.0f}'
               f'  ratio {sign} {row["ratio"]:.2f}')  # fmt: skip
-    last = next(row for row in reversed(rows) if row['error'] == 'force' and row['against'] == 'random')
-    met = last['ratio'] <= 1 / 3
-    print(f'at most a third of the frames of random AIMD at the last generation: {"yes" if met else "NO"}'
+    ratios = last_ratios(curves)
+    met = max(ratios.values()) <= 1 / 3
+    print('forces at the last generation, each seed for itself: '
+          + ', '.join(f'{ratio:.2f} (seed {seed})' for seed, ratio in ratios.items()))  # fmt: skip
+    print(f'at most a third of the frames of random AIMD with every seed: {"yes" if met else "NO"}'
           f' ({time.monotonic() - started:.0f} s)')  # fmt: skip
     return 0 if met or size == 'quick' else 1
 
