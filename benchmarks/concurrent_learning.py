@@ -56,8 +56,8 @@ CONDITIONS = [
 SIZES = {
     'full': {
         'heat': 240, 'hold': 720, 'cool': 240, 'npt': 300, 'test_steps': 240, 'test_equilibration': 80,
-        'training': 3000, 'initial': 24, 'per_generation': 16, 'generations': 3, 'models': 2, 'explore_ps': 0.5,
-        'random': [72, 216, 648], 'random_models': 2,
+        'training': 4000, 'initial': 24, 'per_generation': 16, 'generations': 4, 'models': 3, 'explore_ps': 0.5,
+        'random': [24, 72, 216, 648], 'random_models': 2,
     },
     'small': {
         'heat': 80, 'hold': 240, 'cool': 80, 'npt': 100, 'test_steps': 60, 'test_equilibration': 30,
@@ -71,8 +71,8 @@ SIZES = {
     },
 }  # fmt: skip
 #: Candidates are the half of what is below the upper level, until the lower one is at its floor (eV/Å).
-TRUST = {'floor': 0.1, 'upper': 0.6, 'fraction': 0.5, 'minimum': 20}
-DURATION_GROWTH, MAX_VOLUME_RATIO = 2.0, 1.35
+TRUST = {'floor': 0.1, 'upper': 1.0, 'fraction': 0.5, 'minimum': 20}
+DURATION_GROWTH, MAX_VOLUME_RATIO = 2.0, 1.6
 
 
 def melt_quench(settings, seed):
@@ -126,7 +126,7 @@ def generation(trainer, folder, models, settings, number, seed):
     chosen = spread_selection(
         {name: np.flatnonzero(kind == CANDIDATE) for name, kind in classes.items()}, values,
         lambda name, row: fingerprint(*frames[name][row][:2], start.numbers, ELEMENTS),
-        settings['per_generation'], min_contact=0.7, seed=seed,
+        settings['per_generation'], min_contact=0.6, seed=seed,
     )  # fmt: skip
     places = [frames[name][row][:2] for name, rows in chosen.chosen.items() for row in rows]
     counts = shares(np.concatenate([*classes.values(), np.empty(0, dtype=int)]), missing)

@@ -150,13 +150,13 @@ class Trainer:
         return folder / 'model.pb'
 
     def _input(self, seed):
-        descriptor = {'type': 'se_e2_a', 'sel': [30] * len(ELEMENTS), 'rcut': 5.5, 'rcut_smth': 2.0, 'axis_neuron': 8,
-                      'neuron': [16, 32, 64], 'type_one_side': True, 'precision': 'float32', 'seed': seed}  # fmt: skip
+        descriptor = {'type': 'se_e2_a', 'sel': [30] * len(ELEMENTS), 'rcut': 5.5, 'rcut_smth': 2.0, 'axis_neuron': 4,
+                      'neuron': [8, 16, 32], 'type_one_side': True, 'precision': 'float32', 'seed': seed}  # fmt: skip
         return {
             'model': {
                 'type_map': ELEMENTS,
                 'descriptor': descriptor,
-                'fitting_net': {'neuron': [64, 64, 64], 'precision': 'float32', 'seed': seed + 1},
+                'fitting_net': {'neuron': [32, 32, 32], 'precision': 'float32', 'seed': seed + 1},
             },
             'learning_rate': {
                 'type': 'exp', 'start_lr': 5e-3, 'stop_lr': 1e-5, 'decay_steps': max(self.steps // 100, 1)
