@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from aiida_softclay.structures.neighbours import close_pairs
 
@@ -25,12 +26,18 @@ MARGIN = 1.02
 #: Rounds for bonds and angles after each round for overlaps, and how much of the mean correction is applied.
 BOND_ROUNDS = 4
 RELAXATION = 1.4
+#: After this many rounds only a few molecules of a large cell are still strained: these get more rounds for bonds, so
+#: that the whole cell need not wait for them.
+LATE = 220
+LATE_BOND_ROUNDS = 16
 #: Share of the last round's move that the next one starts with: molecules drift apart faster than they are pushed.
 MOMENTUM = 0.85
 #: Largest relative change of a bond or of a distance across an angle in the result.
 BOND_TOLERANCE = 0.02
 #: Largest move of an atom in one round for overlaps, Å.
 LARGEST_MOVE = 0.3
+#: So many atoms are a large cell; its pairs come from a periodic k-d tree if it is rectangular, several times faster.
+MANY_ATOMS = 1500
 
 
 @dataclass(frozen=True)
@@ -149,16 +156,15 @@ def pack_molecules(
         if wide != factor:
             current = _spread(current, members, wide / factor)
             factor, anchor, swing = wide, None, np.zeros_like(current)
-        if anchor is None or np.abs(current - anchor).max() > 0.28 * SKIN:
+        if anchor is None or _moved(current - anchor) > 0.49 * SKIN:
             anchor = current.copy()
-            first, second, vectors = close_pairs(current, factor * np.asarray(cell), reach + SKIN)
-            offsets = vectors - (current[second] - current[first])
+            first, second, offsets = _pairs_with_offsets(current, factor * np.asarray(cell), reach + SKIN)
             direct = np.abs(offsets).max(axis=1, initial=0.0) < 1e-6
             bonded = direct & _contains(codes, first * n_atoms + second)
             first, second, offsets = first[~bonded], second[~bonded], offsets[~bonded]
             limits = table[numbers[first], numbers[second]]
         vectors = current[second] - current[first] + offsets
-        distance = np.linalg.norm(vectors, axis=1)
+        distance = _lengths(vectors)
         violations = int((distance < limits - 1e-9).sum())
         error = _largest_error(current, left, right, wanted)
         if (factor == 1.0 and violations == 0 and error < BOND_TOLERANCE) or sweep == sweeps:
@@ -175,8 +181,29 @@ def pack_molecules(
         current = current + move
         for _ in range(BOND_ROUNDS):
             current = current + _restoring(current, left, right, wanted, n_atoms) * RELAXATION / shares
+        if n_atoms >= MANY_ATOMS and sweep >= LATE:
+            late = _strained(current, left, right, wanted, members)
+            for _ in range(LATE_BOND_ROUNDS):
+                correction = _restoring(current, left[late], right[late], wanted[late], n_atoms)
+                current = current + correction * RELAXATION / shares
         swing = current - before
     return MolecularPacking(current, violations, error, sweep)
+
+
+def _pairs_with_offsets(
+    positions: np.ndarray, cell: np.ndarray, cutoff: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pairs closer than a cutoff and the lattice vectors that lead to the image of the second atom."""
+    edges = np.diag(cell)
+    if len(positions) < MANY_ATOMS or not np.allclose(cell, np.diag(edges)) or edges.min() <= 2.01 * cutoff:
+        first, second, vectors = close_pairs(positions, cell, cutoff)
+        return first, second, vectors - (positions[second] - positions[first])
+    wrapped = positions - np.floor(positions / edges) * edges
+    # Rounding can leave an atom on the far face, which the tree does not accept.
+    wrapped[wrapped >= edges] = 0.0
+    first, second = cKDTree(wrapped, boxsize=edges).query_pairs(cutoff, output_type='ndarray').T
+    offsets = -edges * np.rint((positions[second] - positions[first]) / edges)
+    return first, second, offsets
 
 
 def _molecules(left: np.ndarray, right: np.ndarray, n_atoms: int) -> np.ndarray:
@@ -205,9 +232,22 @@ def _sums(values: np.ndarray, owners: np.ndarray, n_owners: int) -> np.ndarray:
     return np.stack([np.bincount(owners, values[:, axis], minlength=n_owners) for axis in range(3)], axis=1)
 
 
+def _moved(displacements: np.ndarray) -> float:
+    """Return the longest displacement in a large cell, an upper bound of it in a small one, Å."""
+    if len(displacements) < MANY_ATOMS:
+        return float(np.abs(displacements).max()) * 1.75
+    return float(_lengths(displacements).max())
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    """Return the lengths of vectors; by columns, since a reduction over three numbers takes several times as long."""
+    x, y, z = vectors.T
+    return np.sqrt(x * x + y * y + z * z)
+
+
 def _limited(vectors: np.ndarray, largest: float) -> np.ndarray:
     """Return vectors shortened to a largest length."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    lengths = _lengths(vectors)[:, None]
     return vectors * np.minimum(1.0, largest / np.maximum(lengths, 1e-12))
 
 
@@ -216,13 +256,23 @@ def _restoring(
 ) -> np.ndarray:
     """Return the sum over its bonds and angles of what would restore each of them, shape (n, 3), Å."""
     vectors = positions[right] - positions[left]
-    distance = np.maximum(np.linalg.norm(vectors, axis=1), 1e-6)
+    distance = np.maximum(_lengths(vectors), 1e-6)
     half = (0.5 * (distance - wanted) / distance)[:, None] * vectors
     return _sums(np.concatenate([half, -half]), np.concatenate([left, right]), n_atoms)
+
+
+def _strained(
+    positions: np.ndarray, left: np.ndarray, right: np.ndarray, wanted: np.ndarray, members: np.ndarray
+) -> np.ndarray:
+    """Return the indices of all pairs of those molecules that have a strained one."""
+    distance = _lengths(positions[right] - positions[left])
+    bad = np.zeros(len(positions), bool)
+    bad[members[left[np.abs(distance / wanted - 1) > 0.8 * BOND_TOLERANCE]]] = True
+    return np.flatnonzero(bad[members[left]])
 
 
 def _largest_error(positions: np.ndarray, left: np.ndarray, right: np.ndarray, wanted: np.ndarray) -> float:
     if not len(left):
         return 0.0
-    distance = np.linalg.norm(positions[right] - positions[left], axis=1)
+    distance = _lengths(positions[right] - positions[left])
     return float(np.abs(distance / wanted - 1).max())

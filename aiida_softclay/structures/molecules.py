@@ -100,6 +100,11 @@ class ChainFormula:
         return {element: count for element, count in counts.items() if count}
 
     @property
+    def n_atoms(self) -> int:
+        """Atoms of the molecule."""
+        return sum(self.counts.values())
+
+    @property
     def charge(self) -> int:
         """Formal charge, in elementary charges."""
         return sum(IONIC_RADII[element][1] * count for element, count in self.counts.items())

@@ -60,14 +60,15 @@ class MolecularGlass:
     report: dict[str, Any]
 
 
-def molecular_table(cation: str, metal: str, scale: float = 1.0) -> np.ndarray:
-    """Return the smallest distances of unbonded ions in a packing, shape (119, 119), Å."""
-    table = scale * contact_table({cation, metal, 'O', 'Cl'})
-    numbers = {name: atomic_numbers[name] for name in (cation, metal, 'O', 'Cl')}
-    for first, second, distance in (
-        (metal, 'Cl', METAL_ANION), (metal, 'O', METAL_ANION), (metal, metal, METAL_METAL),
-        (metal, cation, METAL_CATION), (cation, cation, CATION_CATION),
-    ):  # fmt: skip
+def molecular_table(cation: str | Sequence[str], metal: str, scale: float = 1.0) -> np.ndarray:
+    """Return the smallest distances of unbonded ions in a packing, shape (119, 119), Å; one cation or several."""
+    cations = [cation] if isinstance(cation, str) else list(cation)
+    table = scale * contact_table({*cations, metal, 'O', 'Cl'})
+    numbers = {name: atomic_numbers[name] for name in (*cations, metal, 'O', 'Cl')}
+    rules = [(metal, 'Cl', METAL_ANION), (metal, 'O', METAL_ANION), (metal, metal, METAL_METAL)]
+    rules += [(metal, one, METAL_CATION) for one in cations]
+    rules += [(one, other, CATION_CATION) for one in cations for other in cations]
+    for first, second, distance in rules:
         table[numbers[first], numbers[second]] = table[numbers[second], numbers[first]] = distance
     return table
 
