@@ -13,6 +13,7 @@ from ase import Atoms
 
 from aiida_softclay.structures.checks import check_structure, density
 from aiida_softclay.structures.composition import Mixture
+from aiida_softclay.structures.grains import GRAIN
 from aiida_softclay.structures.ions import contact_table
 from aiida_softclay.structures.neighbours import minimum_distance
 from aiida_softclay.structures.packing import push_apart
@@ -39,7 +40,7 @@ class Assembly:
     Attributes
     ----------
     atoms : ase.Atoms
-        Cubic periodic cell; the array ``tags`` holds the number of the particle (0 to 7).
+        Cubic periodic cell; the arrays ``tags`` and ``grain`` hold the number of the particle (0 to 7).
     report : dict
         JSON-serialisable account of cutting, turning and packing.
     """
@@ -184,6 +185,7 @@ def pack_particle(
         if packing.violations == 0 and packing.largest_displacement <= LARGEST_PUSH:
             break
     atoms = Atoms(numbers=every, positions=packing.positions, cell=cell, pbc=True, tags=groups)
+    atoms.set_array(GRAIN, groups)
     atoms = sort_by_element(atoms)
     atoms.wrap()
     atoms.info['mixture'] = mixture.name

@@ -43,14 +43,30 @@ class Particle:
     report: dict[str, Any]
 
 
+def upright_frame(cell: np.ndarray) -> np.ndarray:
+    """Return the rotation that puts a along x and the normal of the ab plane along z.
+
+    Parameters
+    ----------
+    cell : ndarray, shape (3, 3), Å
+        Rows are the lattice vectors.
+
+    Returns
+    -------
+    ndarray, shape (3, 3)
+        Orthogonal; ``positions @ frame.T`` turns row vectors.
+    """
+    first = cell[0] / np.linalg.norm(cell[0])
+    normal = np.cross(cell[0], cell[1])
+    normal = normal / np.linalg.norm(normal)
+    if float(normal @ cell[2]) < 0:
+        normal = -normal
+    return np.array([first, np.cross(normal, first), normal])
+
+
 def upright(slab: Atoms) -> Atoms:
     """Return the slab turned so that a is along x and the normal of the ab plane along z."""
-    first = slab.cell[0] / np.linalg.norm(slab.cell[0])
-    normal = np.cross(slab.cell[0], slab.cell[1])
-    normal = normal / np.linalg.norm(normal)
-    if float(normal @ slab.cell[2]) < 0:
-        normal = -normal
-    frame = np.array([first, np.cross(normal, first), normal])
+    frame = upright_frame(slab.cell[:])
     turned = slab.copy()
     turned.set_cell(slab.cell[:] @ frame.T)
     turned.set_positions(slab.get_positions() @ frame.T)
