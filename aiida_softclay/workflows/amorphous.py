@@ -14,7 +14,6 @@ from aiida_softclay.calcfunctions.equilibrium import (
     drifting,
     equilibrium_drifts,
     equilibrium_rows,
-    tolerance_problem,
 )
 from aiida_softclay.calcfunctions.structures import (
     build_particle_assembly,
@@ -27,6 +26,7 @@ from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.structures.assembly import units_per_particle
 from aiida_softclay.structures.composition import Mixture
+from aiida_softclay.workflows.amorphous_plan import amorphous_plan, parameters_problem
 from aiida_softclay.workflows.md import MdWorkChain, classical_inputs
 from aiida_softclay.workflows.protocol import ProtocolMixin
 
@@ -101,12 +101,12 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
             message='the glass has {ratio:.2f} times the density of the unmixed crystals, outside {low:g} to {high:g}: '
             'the potential does not hold this mixture together, or it has collapsed',
         )  # fmt: skip
+        spec.exit_code(511, 'ERROR_COMPOSITION', message='the glass is {formula}, but {wanted} was built')
         spec.exit_code(
             512, 'ERROR_NOT_EQUILIBRATED',
             message='after {count} extensions these still drift: {what}; the glass and its numbers are attached, '
             'equilibrate longer (equilibrate.duration_ps, max_extensions) or state wider tolerances',
         )  # fmt: skip
-        spec.exit_code(511, 'ERROR_COMPOSITION', message='the glass is {formula}, but {wanted} was built')
 
     @classmethod
     def build_plan(cls, parameters: Mapping[str, Any]) -> MdPlan:
@@ -117,27 +117,7 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
         PlanError
             With a sentence that says which parameter to change.
         """
-        relax = dict(parameters['relax'])
-        first, second = (
-            {'name': name, 'kind': 'minimise', **relax, 'dump_every': int(relax['max_steps'])}
-            for name in ('relax_1', 'relax_2')
-        )
-        if relax['closing_pressure_GPa']:
-            # The gaps are closed by then.
-            second['closing_pressure_GPa'] = 0.0
-        return MdPlan.from_dict(
-            {
-                'timestep_ps': parameters['timestep_ps'],
-                'seed': int(parameters['seed']),
-                'thermo_every': parameters['thermo_every'],
-                'stages': [
-                    first,
-                    {'name': 'melt', 'kind': 'nvt', **parameters['melt']},
-                    second,
-                    {'name': 'equilibrate', 'kind': 'npt', **parameters['equilibrate']},
-                ],
-            }
-        )
+        return amorphous_plan(parameters)
 
     @classmethod
     def validate_parameters(cls, node: orm.Dict, _: Any) -> str | None:
@@ -148,22 +128,7 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
             return f'unknown parameter {", ".join(unknown)}: known are {", ".join(sorted(required))}'
         if missing := sorted(required - set(parameters)):
             return f'the parameters lack {", ".join(missing)}: start from get_builder_from_protocol'
-        try:
-            cls.build_plan(parameters)
-            low, high = (float(value) for value in parameters['density_range'])
-            if not 0 <= low < high:
-                return f'density_range must be two rising numbers, not {parameters["density_range"]}'
-            if not 0 <= float(parameters['discard_fraction']) < 1:
-                return f'discard_fraction must be at least 0 and below 1, not {parameters["discard_fraction"]}'
-            if problem := tolerance_problem(parameters['drift_tolerance']):
-                return problem
-            if not isinstance(parameters['require_equilibrium'], bool):
-                return f'require_equilibrium must be true or false, not {parameters["require_equilibrium"]!r}'
-            if int(parameters['max_extensions']) < 0:
-                return f'max_extensions must not be negative, it is {parameters["max_extensions"]}'
-        except (KeyError, TypeError, ValueError) as error:
-            return str(error)
-        return None
+        return parameters_problem(parameters)
 
     @classmethod
     def validate_inputs(cls, inputs: AttributeDict, _: Any) -> str | None:
