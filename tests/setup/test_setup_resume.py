@@ -14,12 +14,13 @@ SUBMIT = """
 import sys
 from aiida import load_profile, orm
 load_profile('softclay')
+from aiida.common.exceptions import NotExistent
 from aiida.engine import submit
 from aiida.plugins import CalculationFactory
 label = 'bash@localhost'
 try:
     code = orm.load_code(label)
-except Exception:
+except NotExistent:
     code = orm.InstalledCode(label='bash', computer=orm.load_computer('localhost'), filepath_executable='/bin/bash',
                              default_calc_job_plugin='core.arithmetic.add').store()
 builder = CalculationFactory('core.arithmetic.add').get_builder()
