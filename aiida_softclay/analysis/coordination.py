@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .neighbours import neighbours
+from .pair_kernel import Pairs, pairs_within
 from .statistics import block_average
 from .trajectory import (
     Array,
     IntArray,
     Trajectory,
     check_pairs,
-    frame,
+    element_labels,
     indices_of,
+    iter_frames,
     n_frames_of,
     select_frames,
     species_of,
@@ -97,6 +97,38 @@ class Coordination:
         return np.bincount(self.counts.ravel()) / self.counts.size
 
 
+def coordination_of(pair: tuple[str, str], cutoff: float, counts: IntArray) -> Coordination:
+    """Return the coordination of a pair from the counts (n_frames, n_central)."""
+    return Coordination(pair, cutoff, counts, estimate_from_frames(counts.mean(axis=1), counts.mean(axis=0)))
+
+
+def neighbour_counts(bonds: Pairs, labels: IntArray, n_labels: int) -> IntArray:
+    """Return how many bonded neighbours of each label every atom has, shape (n_atoms, n_labels)."""
+    code = np.concatenate(
+        [bonds.first * n_labels + labels[bonds.second], bonds.second * n_labels + labels[bonds.first]]
+    )
+    return np.bincount(code, minlength=labels.size * n_labels).reshape(labels.size, n_labels)
+
+
+def cutoff_table(cutoffs: Mapping[tuple[str, str], float], species: Sequence[str]) -> Array:
+    """Return the symmetric table of cutoffs (Å) between elements; 0 where none is given.
+
+    Raises
+    ------
+    ValueError
+        If a cutoff is not positive, or a pair has two different cutoffs in its two orders.
+    """
+    table = np.zeros((len(species), len(species)))
+    for (first, second), cutoff in cutoffs.items():
+        if not 0 < cutoff < math.inf:
+            raise ValueError(f'the cutoff of {first}–{second} must be positive, it is {cutoff} Å')
+        if cutoffs.get((second, first), cutoff) != cutoff:
+            raise ValueError(f'{first}–{second} and {second}–{first} have different cutoffs: one bond, one cutoff')
+        row, column = species.index(first), species.index(second)
+        table[row, column] = table[column, row] = cutoff
+    return table
+
+
 def coordination_numbers(
     trajectory: Trajectory,
     cutoffs: Mapping[tuple[str, str], float],
@@ -123,21 +155,17 @@ def coordination_numbers(
         raise ValueError('no pair of elements was given')
     check_pairs(list(cutoffs), species_of(trajectory))
     selected = select_frames(n_frames_of(trajectory), n_frames, start)
-    members = {symbol: indices_of(trajectory, symbol) for pair in cutoffs for symbol in pair}
-    n_atoms = len(trajectory.atomic_numbers)
-    is_member = {symbol: np.isin(np.arange(n_atoms), indices) for symbol, indices in members.items()}
-    counts = {pair: np.zeros((len(selected), members[pair[0]].size), dtype=np.int64) for pair in cutoffs}
-    for row, index in enumerate(selected):
-        found = neighbours(*frame(trajectory, index), max(cutoffs.values()))
-        for pair, cutoff in cutoffs.items():
-            bonded = (found.distances < cutoff) & is_member[pair[0]][found.first] & is_member[pair[1]][found.second]
-            counts[pair][row] = np.bincount(found.first[bonded], minlength=n_atoms)[members[pair[0]]]
-    return {
-        pair: Coordination(
-            pair, float(cutoffs[pair]), table, estimate_from_frames(table.mean(axis=1), table.mean(axis=0))
-        )
-        for pair, table in counts.items()
-    }
+    species = species_of(trajectory)
+    labels = element_labels(trajectory)
+    table = cutoff_table(cutoffs, species)
+    counts = {pair: np.zeros((len(selected), indices_of(trajectory, pair[0]).size), dtype=np.int64) for pair in cutoffs}
+    members = {pair[0]: indices_of(trajectory, pair[0]) for pair in cutoffs}
+    for row, (_, positions, cell) in enumerate(iter_frames(trajectory, selected)):
+        found = pairs_within(positions, cell, table, labels)
+        around = neighbour_counts(found, labels, len(species))
+        for pair in cutoffs:
+            counts[pair][row] = around[members[pair[0]], species.index(pair[1])]
+    return {pair: coordination_of(pair, float(cutoffs[pair]), table) for pair, table in counts.items()}
 
 
 @dataclass(frozen=True)
@@ -192,11 +220,14 @@ def anion_exchange(old: Coordination, new: Coordination) -> AnionExchange:
     extent = float(per_frame.mean())
     per_atom = extent + (mean_new - extent * (mean_old + mean_new)) / bonds
     units = (old.counts == 0) & (new.counts == 4)
-    tally = Counter(zip(old.counts.ravel().tolist(), new.counts.ravel().tolist(), strict=True))
+    base = int(new.counts.max()) + 1
+    numbers = np.bincount((old.counts * base + new.counts).ravel())
+    present = np.flatnonzero(numbers)
+    present = present[np.argsort(-numbers[present], kind='stable')]
     return AnionExchange(
         central=old.pair[0], old_anion=old.pair[1], new_anion=new.pair[1],
         extent=estimate_from_frames(per_frame, per_atom), extent_per_frame=per_frame,
-        census={key: number / old.counts.size for key, number in tally.most_common()},
+        census={divmod(int(code), base): float(numbers[code] / old.counts.size) for code in present},
         molecular_share=estimate_from_frames(units.mean(axis=1), units.mean(axis=0)),
     )  # fmt: skip
 

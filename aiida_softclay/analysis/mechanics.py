@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from .cell_choice import continuous_cells
 from .statistics import BlockAverage, block_average, linear_fit, two_sided_average
 from .trajectory import Array
 
@@ -19,6 +20,10 @@ SHEAR_COMPONENTS = ('yz', 'xz', 'xy')
 _TILT = {'xy': (1, 0, 1), 'xz': (2, 0, 2), 'yz': (2, 1, 2)}
 _LENGTH = {'xx': 0, 'yy': 1, 'zz': 2}
 
+#: Boltzmann constant, eV/K, and eV/Å³ in GPa.
+BOLTZMANN_EV = 8.617333262e-5
+GPA = 160.21766208
+
 
 def strain_from_cells(cells: npt.ArrayLike, component: str, reference: npt.ArrayLike | None = None) -> Array:
     r"""Return the engineering strain of a cell in LAMMPS orientation (a along x, b in the xy plane).
@@ -27,7 +32,8 @@ def strain_from_cells(cells: npt.ArrayLike, component: str, reference: npt.Array
         \gamma_{xy} = \frac{b_x}{b_y}, \quad \gamma_{xz} = \frac{c_x}{c_z}, \quad \gamma_{yz} = \frac{c_y}{c_z}, \quad
         \varepsilon_{xx} = \frac{a_x}{a_x^0} - 1
 
-    (tilt over height, less that of the reference), the measure of gupta2023 Fig. 1c and 2a.
+    (tilt over height, less that of the reference), the measure of gupta2023 Fig. 1c and 2a. Where a program flipped
+    the cell to an equivalent less tilted one, the flip is undone.
 
     Parameters
     ----------
@@ -45,8 +51,7 @@ def strain_from_cells(cells: npt.ArrayLike, component: str, reference: npt.Array
     Raises
     ------
     ValueError
-        If the component is unknown, the cells are not lower triangular, or a tilt jumps as it does when a cell is
-        flipped to an equivalent less tilted one.
+        If the component is unknown, the cells are not lower triangular, or a tilt jumps from frame to frame.
     """
     matrices = np.asarray(cells, dtype=float)
     if component not in COMPONENTS:
@@ -62,14 +67,85 @@ def strain_from_cells(cells: npt.ArrayLike, component: str, reference: npt.Array
         axis = _LENGTH[component]
         return np.asarray(matrices[:, axis, axis] / origin[axis, axis] - 1.0)
     row, column, height = _TILT[component]
-    tilt = everything[:, row, column] / everything[:, height, height]
     # A flip changes the tilt by a whole lattice vector, far more than any output interval of a real deformation.
-    allowed = 0.4 * everything[:, column, column].min() / everything[:, height, height].max()
-    if np.abs(np.diff(tilt[1:])).max(initial=0.0) > max(allowed, 0.1):
+    allowed = max(0.4 * everything[:, column, column].min() / everything[:, height, height].max(), 0.1)
+    tilt = everything[:, row, column] / everything[:, height, height]
+    if np.abs(np.diff(tilt[1:])).max(initial=0.0) > allowed:
+        matrices = continuous_cells(matrices)
+        tilt[1:] = matrices[:, row, column] / matrices[:, height, height]
+    if np.abs(np.diff(tilt[1:])).max(initial=0.0) > allowed:
         raise ValueError(
-            f'the {component} tilt of the cell jumps: run with `flip no`, a flipped cell has lost its strain'
+            f'the {component} tilt of the cell jumps by more than a flip explains: write frames oftener, or run with '
+            '`flip no`'
         )
     return np.asarray(tilt[1:] - tilt[0])
+
+
+@dataclass(frozen=True)
+class FluctuationModulus:
+    """Shear modulus from the thermal fluctuations of the strain at rest.
+
+    Attributes
+    ----------
+    value, error : float
+        GPa.
+    strain_noise, strain_noise_error : float
+        Standard deviation of the strain.
+    n_samples : int
+        Independent samples of the strain.
+    warnings : tuple of str
+        What a careful reader must know.
+    """
+
+    value: float
+    error: float
+    strain_noise: float
+    strain_noise_error: float
+    n_samples: int
+    warnings: tuple[str, ...]
+
+
+def fluctuation_modulus(strain: npt.ArrayLike, volume: float, temperature: float) -> FluctuationModulus:
+    r"""Return the shear modulus that belongs to the thermal noise of the strain of a free cell.
+
+    .. math:: G = \frac{k_B T}{V \langle (\gamma - \bar\gamma)^2 \rangle}
+
+    by equipartition of the elastic energy :math:`V G \gamma^2 / 2` (Parrinello and Rahman, J. Chem. Phys. 76, 2662
+    (1982)). A strain well below this noise cannot be told from it, whatever the stress.
+
+    Parameters
+    ----------
+    strain : array_like, shape (n,)
+        Engineering shear strain at zero stress and constant temperature, all components of the cell free.
+    volume : float
+        Mean volume, Å³.
+    temperature : float
+        Mean temperature, K.
+
+    Raises
+    ------
+    ValueError
+        If the strain does not fluctuate, there are fewer than eight samples, or volume or temperature is not positive.
+    """
+    series = np.asarray(strain, dtype=float)
+    if volume <= 0 or temperature <= 0:
+        raise ValueError(f'volume ({volume} Å³) and temperature ({temperature} K) must be positive')
+    if series.size < 8 or not series.std() > 0:
+        raise ValueError('a modulus from fluctuations needs eight samples at least, of a cell that is free to shear')
+    correlation = block_average(series)
+    n_samples = series.size / correlation.statistical_inefficiency
+    # The mean takes one degree of freedom of the independent samples.
+    variance = float(series.var()) * n_samples / max(n_samples - 1, 0.5)
+    relative = math.sqrt(2 / max(n_samples - 1, 0.5))
+    warnings = []
+    if n_samples < 20:
+        warnings.append(f'the strain at rest holds {n_samples:.0f} independent samples only: its noise is uncertain')
+    value = BOLTZMANN_EV * temperature / (volume * variance) * GPA
+    return FluctuationModulus(
+        value=value, error=value * relative, strain_noise=math.sqrt(variance),
+        strain_noise_error=0.5 * math.sqrt(variance) * relative, n_samples=max(1, int(n_samples)),
+        warnings=tuple(warnings),
+    )  # fmt: skip
 
 
 BELOW_NOISE = (

@@ -13,6 +13,9 @@ from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+#: Volume below which three vectors are no cell, Å³.
+SMALLEST_VOLUME = 1e-6
+
 #: Bytes of positions that are read at once.
 CHUNK_BYTES = 64 * 2**20
 
@@ -77,7 +80,8 @@ class ArrayTrajectory:
             raise ValueError(f'cells must have the shape ({n_frames}, 3, 3), not {cells.shape}')
         numbers = np.asarray(self.atomic_numbers)
         if numbers.dtype.kind in 'US':
-            numbers = np.array([atomic_number(str(symbol)) for symbol in numbers])
+            symbols, place = np.unique(numbers, return_inverse=True)
+            numbers = np.array([atomic_number(str(symbol)) for symbol in symbols], dtype=int)[place]
         if numbers.shape != (n_atoms,):
             raise ValueError(f'atomic_numbers must have the shape ({n_atoms},), not {numbers.shape}')
         steps = np.arange(n_frames) if self.steps is None else np.asarray(self.steps)
@@ -120,6 +124,14 @@ def indices_of(trajectory: Trajectory, symbol: str) -> IntArray:
     if indices.size == 0:
         raise ValueError(f'there is no {symbol} among the atoms, only {", ".join(species_of(trajectory))}')
     return indices.astype(np.int64)
+
+
+def element_labels(trajectory: Trajectory) -> IntArray:
+    """Return the place of the element of each atom in :func:`species_of`, shape (n_atoms,)."""
+    label = np.zeros(len(chemical_symbols), dtype=np.int64)
+    for row, symbol in enumerate(species_of(trajectory)):
+        label[atomic_number(symbol)] = row
+    return label[np.asarray(trajectory.atomic_numbers, dtype=int)]
 
 
 def masses_of(trajectory: Trajectory) -> Array:
@@ -168,6 +180,24 @@ def frame(trajectory: Trajectory, index: int) -> tuple[Array, Array]:
     """Return positions (n_atoms, 3) and cell (3, 3) of one frame, Å."""
     positions = np.asarray(trajectory.positions[index : index + 1], dtype=float)[0]
     return positions, np.asarray(trajectory.cells[index], dtype=float)
+
+
+def iter_frames(trajectory: Trajectory, indices: Sequence[int]) -> Iterator[tuple[int, Array, Array]]:
+    """Yield index, positions (n_atoms, 3) and cell (3, 3) of the chosen frames, Å.
+
+    Frames that follow each other are read together, in pieces of bounded size: a compressed file is read once.
+    """
+    size = max(1, CHUNK_BYTES // (len(trajectory.atomic_numbers) * 24))
+    first = 0
+    while first < len(indices):
+        last = first + 1
+        while last < len(indices) and last - first < size and indices[last] == indices[last - 1] + 1:
+            last += 1
+        begin, end = indices[first], indices[last - 1] + 1
+        piece, cells = trajectory.positions[begin:end], np.asarray(trajectory.cells[begin:end], dtype=float)
+        for row, index in enumerate(range(begin, end)):
+            yield index, np.asarray(piece[row], dtype=float), cells[row]
+        first = last
 
 
 def cell_heights(cell: npt.ArrayLike) -> Array:

@@ -10,6 +10,7 @@ from scipy import constants
 
 from .displacement import MeanSquaredDisplacement
 from .statistics import linear_fit
+from .trajectory import Array, IntArray
 
 #: Share of the trajectory that the lags of the linear fit cover if no window is given: past the rattling in the cage,
 #: and short enough that at least three independent stretches of the run see the longest lag.
@@ -60,6 +61,30 @@ class Diffusion:
     warnings: tuple[str, ...]
 
 
+def lags_in_window(lags: Array, start: float, stop: float) -> IntArray:
+    """Return the numbers of the lags in a window, without lag 0, which is exact and no part of any regime.
+
+    Parameters
+    ----------
+    lags : ndarray, shape (n_lags,)
+        Equally spaced lags from 0 on, ps.
+    start, stop : float
+        ps, both included.
+
+    Raises
+    ------
+    ValueError
+        If the window holds fewer than three lags.
+    """
+    inside = np.flatnonzero((lags >= start - 1e-9) & (lags <= stop + 1e-9) & (lags > 0))
+    if inside.size < 3:
+        raise ValueError(
+            f'the window {start:g} … {stop:g} ps holds {inside.size} lags of {lags[1] - lags[0]:g} ps within the '
+            f'computed {lags[-1]:g} ps: three are needed; choose a longer window or dump more often'
+        )
+    return inside
+
+
 def self_diffusion(
     result: MeanSquaredDisplacement,
     window_ps: tuple[float, float] | None = None,
@@ -96,23 +121,19 @@ def self_diffusion(
     spacing = float(lags[1] - lags[0])
     duration = spacing * (result.n_frames - 1)
     start, stop = window_ps if window_ps is not None else (DEFAULT_WINDOW[0] * duration, DEFAULT_WINDOW[1] * duration)
-    # Lag 0 is exact by definition and no part of the diffusive regime.
-    inside = np.flatnonzero((lags >= start - 1e-9) & (lags <= stop + 1e-9) & (lags > 0))
-    if inside.size < 3:
-        raise ValueError(
-            f'the window {start:g} … {stop:g} ps holds {inside.size} lags of {spacing:g} ps within the computed '
-            f'{lags[-1]:g} ps: three are needed; choose a longer window or dump more often'
-        )
+    inside = lags_in_window(lags, start, stop)
     x = lags[inside]
     centred = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
     atom_slopes = result.per_atom[:, inside] @ centred
     block_slopes = result.blocks[:, inside] @ centred
     block_slopes = block_slopes[np.isfinite(block_slopes)]
-    slope = float(atom_slopes.mean())
+    # Groups of atoms may differ by one in size: the mean over atoms is that of the curve itself.
+    slope = float(result.msd[inside] @ centred)
     error, n_samples, method = 0.0, 1, 'none: a single atom and a single stretch'
     if atom_slopes.size > 1:
         error = float(atom_slopes.std(ddof=1) / math.sqrt(atom_slopes.size))
-        n_samples, method = int(atom_slopes.size), 'spread over atoms'
+        single = result.n_atoms in (0, atom_slopes.size)
+        n_samples, method = int(atom_slopes.size), f'spread over {"" if single else "groups of "}atoms'
     if block_slopes.size > 1:
         block_error = float(block_slopes.std(ddof=1) / math.sqrt(block_slopes.size))
         if block_error > 2 * error:
@@ -149,8 +170,8 @@ def self_diffusion(
         species=result.species, diffusivity=slope / 6 * CM2_PER_S,
         diffusivity_error=error / 6 * CM2_PER_S if error > 0 else math.nan,
         intercept=float(msd.mean() - slope * x.mean()), window_ps=(float(x[0]), float(x[-1])), exponent=exponent,
-        exponent_error=exponent_error, msd_at_end=end, n_atoms=int(atom_slopes.size), n_samples=n_samples,
-        n_frames=result.n_frames, error_method=method, warnings=tuple(warnings),
+        exponent_error=exponent_error, msd_at_end=end, n_atoms=result.n_atoms or int(atom_slopes.size),
+        n_samples=n_samples, n_frames=result.n_frames, error_method=method, warnings=tuple(warnings),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from .trajectory import Array, cell_heights
+from .trajectory import SMALLEST_VOLUME, Array, cell_heights
 
 #: Share of the smallest height of the cell that an atom may move between two frames. From one half on, a displacement
 #: cannot be told from that of a periodic image; the margin lets a jump be seen before it is mistaken.
@@ -33,13 +33,20 @@ def unwrap(frames: Iterable[tuple[npt.ArrayLike, npt.ArrayLike]]) -> Iterator[Ar
     Raises
     ------
     ValueError
-        If an atom moves more than 0.4 of the smallest height of the cell between two frames.
+        If an atom moves more than 0.4 of the smallest height of the cell between two frames, positions or cells are
+        not finite, or the number of atoms changes.
     """
     last: Array | None = None
     path: Array | None = None
     for index, (positions, cell) in enumerate(frames):
-        matrix = np.asarray(cell, dtype=float)
-        fractional = np.asarray(positions, dtype=float) @ np.linalg.inv(matrix)
+        matrix, points = np.asarray(cell, dtype=float), np.asarray(positions, dtype=float)
+        if not (np.isfinite(points).all() and np.isfinite(matrix).all()):
+            raise ValueError(f'frame {index} has positions or cell vectors that are not finite')
+        if matrix.shape != (3, 3) or abs(np.linalg.det(matrix)) < SMALLEST_VOLUME:
+            raise ValueError(f'the cell of frame {index} must be three lattice vectors that span a volume')
+        if last is not None and points.shape != last.shape:
+            raise ValueError(f'frame {index} has {len(points)} atoms instead of {len(last)}: their paths are lost')
+        fractional = points @ np.linalg.inv(matrix)
         if last is None or path is None:
             last, path = fractional, fractional.copy()
         else:

@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from aiida_softclay.analysis.mechanics import PulseStage, analyse_stress_pulse, strain_from_cells
+from aiida_softclay.analysis import stress_strain
+from aiida_softclay.analysis.mechanics import (
+    PulseStage,
+    analyse_stress_pulse,
+    fluctuation_modulus,
+    strain_from_cells,
+)
 from aiida_softclay.analysis.stress_strain import analyse_stress_strain
+from aiida_softclay.analysis.tension import poisson_ratio
 
 CELL = np.array([[10.0, 0, 0], [1.0, 12.0, 0], [-2.0, 3.0, 15.0]])
 
@@ -35,8 +42,54 @@ def test_cells_are_checked():
         strain_from_cells(np.transpose(CELL)[None], 'yz')
     flipped = np.repeat(CELL[None], 2, axis=0)
     flipped[1, 2, 1] -= CELL[1, 1]
+    # The tilt seems to jump by a whole lattice vector; the lattice is the same, and so is the strain.
+    assert strain_from_cells(flipped, 'yz') == pytest.approx([0, 0])
+    flipped[1, 2, 1] += 0.45 * CELL[1, 1]
     with pytest.raises(ValueError, match='flip no'):
         strain_from_cells(flipped, 'yz')
+
+
+def test_modulus_from_thermal_noise():
+    rng = np.random.default_rng(6)
+    modulus, volume, temperature = 8.0, 1.6e5, 300.0
+    deviation = np.sqrt(8.617333262e-5 * temperature / (volume * modulus / 160.2176621))
+    pulls = []
+    for _ in range(200):
+        strain = lfilter([np.sqrt(1 - 0.9**2)], [1, -0.9], rng.normal(size=2500))[500:] * deviation + 0.3
+        found = fluctuation_modulus(strain, volume, temperature)
+        pulls.append((found.value - modulus) / found.error)
+    assert 0.58 < np.mean(np.abs(pulls) < 1) < 0.95
+    assert abs(np.mean(pulls)) < 0.3
+    assert found.strain_noise == pytest.approx(deviation, abs=4 * found.strain_noise_error)
+    with pytest.raises(ValueError, match='free to shear'):
+        fluctuation_modulus(np.zeros(20), volume, temperature)
+    with pytest.raises(ValueError, match='must be positive'):
+        fluctuation_modulus(strain, volume, 0.0)
+    assert 'independent samples only' in fluctuation_modulus(strain[:12], volume, temperature).warnings[0]
+
+
+@pytest.mark.parametrize('sign', [1, -1])
+def test_poissons_ratio_of_a_pulled_cell(sign):
+    rng = np.random.default_rng(7)
+    along = sign * np.linspace(0, 0.05, 1000)
+    pulls = []
+    for _ in range(60):
+        cells = np.zeros((1000, 3, 3))
+        noise = 1e-3 * rng.normal(size=(2, 1000))
+        cells[:, 0, 0] = 20 * (1 + along)
+        cells[:, 1, 1] = 21 * (1 - 0.30 * along + noise[0])
+        cells[:, 2, 2] = 22 * (1 - 0.36 * along + noise[1])
+        found = poisson_ratio(cells / np.array([1, cells[0, 1, 1] / 21, cells[0, 2, 2] / 22])[:, None], 'xx')
+        pulls.append((found.sides[0] - 0.30, found.sides[1] - 0.36))
+    assert np.mean(pulls, axis=0) == pytest.approx([0, 0], abs=0.01)
+    assert found.value == pytest.approx(0.33, abs=3 * found.error)
+    # The sides differ: so much is the ratio not one number.
+    assert 0.02 < found.error < 0.06
+    assert np.abs(found.window) == pytest.approx(np.sort(np.abs([0, sign * 0.02]))[::sign], abs=1e-4)
+    with pytest.raises(ValueError, match='not yz'):
+        poisson_ratio(cells, 'yz')
+    with pytest.raises(ValueError, match='four are needed'):
+        poisson_ratio(cells, 'xx', (0.2, 0.3))
 
 
 def pulse_series(residuals, noise, rng, loaded=0.02, drift=0.0, samples=400):
@@ -115,7 +168,8 @@ def test_modulus_and_yield_of_elastic_plastic_material():
     assert any('end of the run' in warning for warning in result.warnings)
 
 
-def test_modulus_error_covers_the_truth_in_correlated_noise():
+def test_modulus_error_covers_the_truth_in_correlated_noise(monkeypatch):
+    monkeypatch.setattr(stress_strain, 'N_REPETITIONS', 2)
     rng = np.random.default_rng(3)
     strain = np.linspace(0, 0.12, 2401)
     truth = elastic_plastic(strain, hardening=-1.0)
@@ -127,8 +181,33 @@ def test_modulus_error_covers_the_truth_in_correlated_noise():
         maxima.append(result.strain_at_maximum)
     assert 0.58 < np.mean(np.abs(pulls) < 1) < 0.78
     assert np.mean(maxima) == pytest.approx(0.05, abs=0.01)
-    assert result.maximum_stress == pytest.approx(0.52, abs=5 * result.maximum_stress_error + 0.02)
     assert result.intercept == pytest.approx(0.02, abs=0.02)
+    assert result.thermal_noise == pytest.approx(0.05, rel=0.2)
+
+
+@pytest.mark.parametrize(('hardening', 'size'), [(-1.0, 0.05), (0.2, 0.05), (0.0, 0.01)])
+def test_yield_stresses_have_honest_errors(monkeypatch, hardening, size):
+    monkeypatch.setattr(stress_strain, 'N_REPETITIONS', 30)
+    rng = np.random.default_rng(5)
+    strain = np.linspace(0, 0.12, 800)
+    truth = elastic_plastic(strain, hardening=hardening)
+    crossing = (0.5 - hardening * 0.05 + 0.02) / (10 - hardening)
+    maxima, offsets, strains, raw, corrected = [], [], [], [], []
+    for _ in range(40):
+        noise = size * lfilter([np.sqrt(1 - 0.8**2)], [1, -0.8], rng.normal(size=strain.size + 500))[500:]
+        result = analyse_stress_strain(strain, truth + noise, elastic_window=(0.0, 0.04))
+        maxima.append((result.maximum_stress - truth.max()) / result.maximum_stress_error)
+        corrected.append(result.maximum_stress - truth.max())
+        raw.append(result.maximum_stress + result.maximum_stress_bias - truth.max())
+        expected = 0.5 + hardening * (crossing - 0.05)
+        offsets.append((result.offset_stress - expected) / result.offset_stress_error)
+        strains.append((result.offset_strain - crossing) / result.offset_strain_error)
+    # What noise adds to a maximum is known roughly: that error may be too wide, but not too narrow.
+    for pulls, widest in ((maxima, 1.0), (offsets, 0.9), (strains, 0.9)):
+        assert 0.5 < np.mean(np.abs(pulls) < 1) <= widest
+        assert np.mean(np.abs(pulls) < 3) > 0.94
+    # The largest of many noisy values is too large; most of that is taken off.
+    assert np.mean(raw) > 1.5 * abs(np.mean(corrected))
 
 
 def test_curves_that_say_nothing_are_called_so():

@@ -119,7 +119,7 @@ def test_batches_and_pieces_do_not_change_the_result(monkeypatch):
     trajectory = with_heavy_host(random_walk(50, 12, 0.3, rng), 10)
     whole = mean_squared_displacement(trajectory)['Li']
     monkeypatch.setattr('aiida_softclay.analysis.displacement.HELD_BYTES', 50 * 12 * 7)
-    monkeypatch.setattr('aiida_softclay.analysis.displacement.BATCH_BYTES', 50 * 240 * 3)
+    monkeypatch.setattr('aiida_softclay.analysis.displacement.BATCH_ATOMS', 5)
     monkeypatch.setattr('aiida_softclay.analysis.trajectory.CHUNK_BYTES', 24 * 22 * 7)
     pieces = mean_squared_displacement(trajectory)['Li']
     assert pieces.msd == pytest.approx(whole.msd)

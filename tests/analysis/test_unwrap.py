@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aiida_softclay.analysis.unwrap import unwrap
 
@@ -48,3 +50,31 @@ def test_a_breathing_cell_moves_nothing_by_itself():
     found = list(unwrap((fractional @ cell, cell) for cell in cells))
     for positions, cell in zip(found, cells, strict=True):
         np.testing.assert_allclose(positions, fractional @ cell, atol=1e-9)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 20))
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_any_image_and_any_first_frame_give_the_same_displacements(seed, offset):
+    """Each atom of each frame may be given as any of its images, and the path may be taken up anywhere."""
+    rng = np.random.default_rng(seed)
+    path, _ = walk(40, 1.2, TRICLINIC, seed)
+    images = path + rng.integers(-3, 4, size=path.shape) @ TRICLINIC
+    order = rng.permutation(path.shape[1])
+    found = np.array(list(unwrap((frame[order], TRICLINIC) for frame in images)))
+    np.testing.assert_allclose(found - found[0], (path - path[0])[:, order], atol=1e-8)
+    later = np.array(list(unwrap((frame, TRICLINIC) for frame in images[offset:])))
+    np.testing.assert_allclose(later - later[0], path[offset:] - path[offset], atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ('positions', 'cell', 'words'),
+    [
+        (np.full((4, 3), np.nan), TRICLINIC, 'frame 1 has positions'),
+        (np.zeros((4, 3)), np.full((3, 3), np.inf), 'frame 1 has positions or cell'),
+        (np.zeros((4, 3)), np.zeros((3, 3)), 'frame 1 must be three lattice vectors'),
+        (np.zeros((3, 3)), TRICLINIC, '3 atoms instead of 4'),
+    ],
+)
+def test_frames_that_cannot_be_followed_are_refused(positions, cell, words):
+    with pytest.raises(ValueError, match=words):
+        list(unwrap([(np.zeros((4, 3)), TRICLINIC), (positions, cell)]))
