@@ -7,12 +7,17 @@ from typing import Any
 
 from ase import Atoms
 
+from aiida_softclay.structures.assembly import assemble_particles
+from aiida_softclay.structures.chain_framework import framework_glass
 from aiida_softclay.structures.checks import check_crystal, check_structure, density
 from aiida_softclay.structures.composition import Mixture
 from aiida_softclay.structures.crystals import crystal, phase
 from aiida_softclay.structures.mixtures import random_mixture, units_for_length
+from aiida_softclay.structures.molecular_glass import PAPER_DENSITY, repeat_molecules
 from aiida_softclay.structures.neighbours import heights, minimum_distance
-from aiida_softclay.structures.oligomers import PAPER_DENSITY, oligomer_glass
+from aiida_softclay.structures.oligomer_mixtures import oligomer_mixture
+from aiida_softclay.structures.oligomers import oligomer_glass
+from aiida_softclay.structures.polycrystal import polycrystal
 from aiida_softclay.structures.slabs import interface_slab
 from aiida_softclay.structures.substitution import substituted_crystal
 from aiida_softclay.structures.supercells import supercell
@@ -62,9 +67,9 @@ def make_crystal(parameters: Mapping[str, Any]) -> tuple[Atoms, dict[str, Any]]:
 
 
 def make_slab(parameters: Mapping[str, Any]) -> tuple[Atoms, dict[str, Any]]:
-    """Return a multilayer slab of two salts and its report."""
-    optional = {'n_atoms', 'min_length', 'max_atoms', 'thickness', 'max_strain', 'density_fraction', 'plane_cells'}
-    options = choose_options(parameters, {'mixture'}, optional, 'a slab')
+    """Return a multilayer slab of two or more salts and its report."""
+    sizes = {'n_atoms', 'min_length', 'max_atoms', 'thickness', 'plane_cells'}
+    options = choose_options(parameters, {'mixture'}, sizes | {'max_strain', 'density_fraction', 'seed'}, 'a slab')
     mixture = Mixture.parse(options.pop('mixture'))
     slab = interface_slab(mixture, **options)
     exact = bool(slab.report['exact_ratio'])
@@ -113,6 +118,52 @@ def make_oligomers(parameters: Mapping[str, Any]) -> tuple[Atoms, dict[str, Any]
     return glass.atoms, glass.report
 
 
+def make_molecules(parameters: Mapping[str, Any]) -> tuple[Atoms, dict[str, Any]]:
+    """Return molecules of one or several kinds with their cations, packed in one piece, and the report of it."""
+    optional = {'cations', 'density', 'seed'}
+    options = choose_options(parameters, {'kinds', 'n_atoms'}, optional, 'a glass of molecules')
+    glass = oligomer_mixture(
+        options['kinds'], cations=options.get('cations', 'Li'), n_atoms=int(options['n_atoms']),
+        density_g_cm3=float(options.get('density', PAPER_DENSITY)), seed=int(options.get('seed', 0)),
+    )  # fmt: skip
+    return glass.atoms, glass.report
+
+
+def make_framework(parameters: Mapping[str, Any]) -> tuple[Atoms, dict[str, Any]]:
+    """Return molecules cut from the chains of LiNbOCl4 with their cations, and the report of it."""
+    optional = {'cation', 'n_molecules', 'density', 'seed', 'repeat'}
+    options = choose_options(parameters, {'anion'}, optional, 'a framework glass')
+    glass = framework_glass(
+        options['anion'], cation=options.get('cation', 'Li'), n_molecules=int(options.get('n_molecules', 8)),
+        density_g_cm3=float(options.get('density', PAPER_DENSITY)), seed=int(options.get('seed', 0)),
+    )  # fmt: skip
+    atoms = repeat_molecules(glass.atoms, options.get('repeat', (1, 1, 1)))
+    molecules = int(atoms.arrays['molecule_id'].max()) + 1
+    return atoms, {**glass.report, **_facts(atoms), 'n_molecules': molecules}
+
+
+def make_particles(parameters: Mapping[str, Any]) -> tuple[Atoms, dict[str, Any]]:
+    """Return eight turned particles cut from a slab as it is built, and the report of both."""
+    optional = {'seed', 'contact_scale', 'slab'}
+    options = choose_options(parameters, {'mixture', 'n_atoms'}, optional, 'a particle assembly')
+    slab, about_slab = make_slab({'mixture': options['mixture'], **dict(options.get('slab', {}))})
+    made = assemble_particles(
+        slab, Mixture.parse(options['mixture']), int(options['n_atoms']), seed=int(options.get('seed', 0)),
+        contact_scale=float(options.get('contact_scale', 1.0)),
+    )  # fmt: skip
+    return made.atoms, {**made.report, 'slab': about_slab}
+
+
+def make_polycrystal(parameters: Mapping[str, Any]) -> tuple[Atoms, dict[str, Any]]:
+    """Return eight turned grains of one salt and the report of how they were cut, turned and packed."""
+    options = choose_options(parameters, {'salt', 'n_atoms'}, {'seed', 'contact_scale'}, 'a polycrystal')
+    made = polycrystal(
+        options['salt'], int(options['n_atoms']), seed=int(options.get('seed', 0)),
+        contact_scale=float(options.get('contact_scale', 1.0)),
+    )  # fmt: skip
+    return made.atoms, made.report
+
+
 def make_substitution(parameters: Mapping[str, Any]) -> tuple[Atoms, dict[str, Any]]:
     """Return a crystal with 2 Cl -> O + vacancy and the report of it."""
     optional = {'parent', 'repeat', 'density', 'density_fraction', 'choice', 'seed'}
@@ -140,6 +191,10 @@ MAKERS: dict[str, Callable[[Mapping[str, Any]], tuple[Atoms, dict[str, Any]]]] =
     'slab': make_slab,
     'melt': make_melt,
     'oligomers': make_oligomers,
+    'molecules': make_molecules,
+    'framework': make_framework,
+    'particles': make_particles,
+    'polycrystal': make_polycrystal,
     'substitution': make_substitution,
 }
 
@@ -150,7 +205,7 @@ def make_structure(kind: str, parameters: Mapping[str, Any]) -> tuple[Atoms, dic
     Parameters
     ----------
     kind : str
-        ``crystal``, ``slab``, ``melt``, ``oligomers`` or ``substitution``.
+        A key of :data:`MAKERS`.
     parameters : mapping
         Parameters of its maker in this module.
 

@@ -112,20 +112,35 @@ def check_ions(
         )
     if not contacts:
         return problems
+    if found := closest_contact(atoms, contact_scale):
+        problems.append(found)
+    return problems
+
+
+def closest_contact(atoms: Atoms, contact_scale: float = 1.0) -> str | None:
+    """Return a sentence on the ions that are closer than they should be, or ``None`` if none are.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        Periodic structure of ions.
+    contact_scale : float
+        Multiplies the smallest acceptable distances (:func:`aiida_softclay.structures.ions.contact_distance`).
+    """
     table = contact_scale * contact_table(set(atoms.get_chemical_symbols()))
     first, second, vectors, overlap = contact_violations(
         atoms.get_atomic_numbers(), atoms.get_positions(), atoms.cell[:], table
     )
-    if len(first):
-        worst = int(np.argmax(overlap))
-        symbols = atoms.get_chemical_symbols()
-        distance = float(np.linalg.norm(vectors[worst]))
-        problems.append(
-            f'{len(first)} pairs are too close; the worst are {symbols[first[worst]]} {first[worst]} and '
-            f'{symbols[second[worst]]} {second[worst]} at {distance:.2f} Å, at least {distance + overlap[worst]:.2f} '
-            'is wanted'
-        )
-    return problems
+    if not len(first):
+        return None
+    worst = int(np.argmax(overlap))
+    symbols = atoms.get_chemical_symbols()
+    distance = float(np.linalg.norm(vectors[worst]))
+    return (
+        f'{len(first)} pairs are too close; the worst are {symbols[first[worst]]} {first[worst]} and '
+        f'{symbols[second[worst]]} {second[worst]} at {distance:.2f} Å, at least {distance + overlap[worst]:.2f} '
+        'is wanted'
+    )
 
 
 def check_crystal(atoms: Atoms, entry: Phase) -> list[str]:

@@ -41,6 +41,8 @@ class NonNeutralError(MixtureError):
 def _amount(text: str) -> Fraction:
     value = Fraction(text)
     rounded = value.limit_denominator(LARGEST_DENOMINATOR)
+    if value and not rounded:
+        rounded = Fraction(1, LARGEST_DENOMINATOR)
     if abs(rounded - value) > Fraction(1, 2000):
         raise MixtureError(
             f'the amount {text} needs too large a formula unit; give a fraction with a denominator of at most '
@@ -113,8 +115,8 @@ class Mixture:
     def parse(cls, text: str) -> Mixture:
         """Read a mixture.
 
-        Accepted are ``2LiCl-GaF3`` (with a hyphen, dash or plus sign), ``1.5MgCl2-GaF3``, ``3/2 MgCl2 + GaF3`` and
-        ``LiCl:GaF3=2:1``.
+        Accepted are ``2LiCl-GaF3`` (with a hyphen, dash or plus sign), ``1.5MgCl2-GaF3``, ``3/2 MgCl2 + GaF3``,
+        ``2LiCl-0.3AlF3-0.7GaF3`` and ``LiCl:GaF3=2:1``.
 
         Parameters
         ----------
@@ -131,7 +133,7 @@ class Mixture:
             If the text cannot be read.
         """
         clean = re.sub(r'[‐‑‒–—−·⋅]', '-', str(text)).strip()
-        help_ = 'write for example 2LiCl-GaF3 or LiCl:GaF3=2:1'
+        help_ = 'write for example 2LiCl-GaF3, 2LiCl-0.3AlF3-0.7GaF3 or LiCl:GaF3=2:1'
         if not clean:
             raise MixtureError(f'the mixture is empty: {help_}')
         if '=' in clean:

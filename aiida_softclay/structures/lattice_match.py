@@ -1,9 +1,10 @@
-"""Common in-plane cells for two crystal surfaces, with the strain each must bear."""
+"""Common in-plane cells for crystal surfaces, with the strain each must bear."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ _BASES = np.array(
 
 @dataclass(frozen=True)
 class PlaneMatch:
-    """Two plane supercells brought to one common cell.
+    """Plane supercells of two or more surfaces brought to one common cell.
 
     Attributes
     ----------
@@ -29,13 +30,13 @@ class PlaneMatch:
         Principal stretches of each surface (1 = unstrained).
     """
 
-    matrices: tuple[np.ndarray, np.ndarray]
+    matrices: tuple[np.ndarray, ...]
     cell: np.ndarray
-    stretches: tuple[tuple[float, float], tuple[float, float]]
+    stretches: tuple[tuple[float, float], ...]
 
     @property
     def strain(self) -> float:
-        """Largest principal strain of either surface, as a fraction."""
+        """Largest principal strain of any surface, as a fraction."""
         return max(abs(value - 1) for pair in self.stretches for value in pair)
 
     @property
@@ -142,6 +143,83 @@ def match_planes(
             if match.heights.min() >= min_length - 1e-9:
                 matches.append(match)
                 break
+    return sorted(matches, key=lambda match: (round(match.strain, 9), match.area))
+
+
+def fit_plane(
+    cell: np.ndarray, lattice: np.ndarray, max_strain: float
+) -> tuple[np.ndarray, tuple[float, float]] | None:
+    """Return the supercell of a plane lattice that needs the least strain to become a given cell.
+
+    Parameters
+    ----------
+    cell : ndarray, shape (2, 2), Å
+        Rows are vectors of a reduced cell.
+    lattice : ndarray, shape (2, 2), Å
+        Rows are vectors.
+    max_strain : float
+        Largest principal strain of the lattice.
+
+    Returns
+    -------
+    (ndarray, shape (2, 2), int; (float, float)) or None
+        Supercell matrix, and principal stretches in ascending order; ``None`` if every supercell needs more strain.
+    """
+    area, room = abs(float(np.linalg.det(cell))), (1 + max_strain) ** 2
+    matrices = plane_supercells(lattice, area * room)
+    sizes = np.abs(np.linalg.det(matrices @ lattice)) if len(matrices) else np.empty(0)
+    matrices = matrices[sizes >= area / room]
+    if not len(matrices):
+        return None
+    matrices = (_BASES[:, None] @ matrices[None]).reshape(-1, 2, 2)
+    gradients = np.linalg.inv(matrices @ lattice) @ cell
+    total, ratio = (gradients**2).sum(axis=(1, 2)), np.abs(np.linalg.det(gradients))
+    larger = np.sqrt(0.5 * (total + np.sqrt(np.maximum(total**2 - 4 * ratio**2, 0.0))))
+    strain = np.maximum(np.abs(larger - 1), np.abs(ratio / larger - 1))
+    best = int(np.argmin(np.round(strain, 9)))
+    if strain[best] > max_strain:
+        return None
+    return matrices[best], (float(ratio[best] / larger[best]), float(larger[best]))
+
+
+def match_layers(
+    cells: Sequence[np.ndarray], volumes: Sequence[float], *, min_length: float, max_area: float, max_strain: float
+) -> list[PlaneMatch]:
+    """Return common cells of two or more plane lattices, best first.
+
+    The two of which there is most share the strain between them, the others are strained to their common cell.
+
+    Parameters
+    ----------
+    cells : sequence of ndarray, shape (2, 2), Å
+        Plane lattices, rows are vectors.
+    volumes : sequence of float
+        How much there is of each.
+    min_length, max_area, max_strain
+        As for :func:`match_planes`.
+
+    Returns
+    -------
+    list of PlaneMatch
+        As of :func:`match_planes`, with matrices and stretches in the order of ``cells``.
+    """
+    first, second = sorted(np.argsort(-np.asarray(volumes), kind='stable')[:2].tolist())
+    pairs = match_planes(
+        cells[first], cells[second], min_length=min_length, max_area=max_area, max_strain=max_strain
+    )  # fmt: skip
+    if len(cells) == 2:
+        return pairs
+    matches = []
+    for pair in pairs:
+        found = dict(zip((first, second), zip(pair.matrices, pair.stretches, strict=True), strict=True))
+        for index, cell in enumerate(cells):
+            fit = found.get(index) or fit_plane(pair.cell, cell, max_strain)
+            if fit is None:
+                break
+            found[index] = fit
+        else:
+            matrices, stretches = zip(*(found[index] for index in range(len(cells))), strict=True)
+            matches.append(PlaneMatch(matrices, pair.cell, stretches))
     return sorted(matches, key=lambda match: (round(match.strain, 9), match.area))
 
 

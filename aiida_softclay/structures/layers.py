@@ -111,14 +111,15 @@ def _spread(points: np.ndarray, members: np.ndarray, count: int, centre: float) 
     first = count - second
     result = []
     for group, number in ((larger, first), (smaller, second)):
+        # Each next one is the farthest from those picked before it.
+        nearest = np.full(len(group), np.inf)
         picked: list[int] = []
         for _ in range(number):
-            rest = [index for index in group if index not in picked]
-            if not picked:
-                picked.append(int(rest[0]))
-                continue
-            gaps = points[rest][:, None, :2] - points[picked][None, :, :2]
+            chosen = int(np.argmax(nearest))
+            picked.append(int(group[chosen]))
+            gaps = points[group, :2] - points[group[chosen], :2]
             gaps -= np.rint(gaps)
-            picked.append(int(rest[int(np.argmax(np.round((gaps**2).sum(axis=2).min(axis=1), 6)))]))
+            nearest = np.minimum(nearest, np.round((gaps**2).sum(axis=1), 6))
+            nearest[chosen] = -1.0
         result += picked
     return np.array(result, dtype=int)

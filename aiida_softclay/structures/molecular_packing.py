@@ -30,6 +30,8 @@ RELAXATION = 1.4
 #: that the whole cell need not wait for them.
 LATE = 220
 LATE_BOND_ROUNDS = 16
+#: With more overlaps than atoms after this many rounds there is no room: the packing is given up.
+HOPELESS = 300
 #: Share of the last round's move that the next one starts with: molecules drift apart faster than they are pushed.
 MOMENTUM = 0.85
 #: Largest relative change of a bond or of a distance across an angle in the result.
@@ -122,7 +124,7 @@ def pack_molecules(
     lengths : ndarray, shape (k,), Å, optional
         Distances of the kept pairs; those of ``positions`` if not given.
     sweeps : int
-        Largest number of rounds.
+        Largest number of rounds; fewer are made where there is plainly no room.
     generator : numpy.random.Generator, optional
         Directions for atoms on top of each other; a fixed one if not given.
     expansion : float
@@ -168,6 +170,8 @@ def pack_molecules(
         violations = int((distance < limits - 1e-9).sum())
         error = _largest_error(current, left, right, wanted)
         if (factor == 1.0 and violations == 0 and error < BOND_TOLERANCE) or sweep == sweeps:
+            break
+        if sweep >= HOPELESS and violations > n_atoms:
             break
         target = MARGIN * min(1.0, first_fraction + sweep / GROWTH_ROUNDS) * limits
         near = distance < target

@@ -70,7 +70,7 @@ def maximum_temperature(kind: str, parameters: Mapping[str, Any]) -> tuple[float
     Parameters
     ----------
     kind : str
-        ``crystal``, ``slab``, ``melt``, ``oligomers`` or ``substitution``.
+        ``crystal``, ``slab``, ``melt``, ``oligomers``, ``framework`` or ``substitution``.
     parameters : mapping
         Parameters of the builder.
 
@@ -81,7 +81,7 @@ def maximum_temperature(kind: str, parameters: Mapping[str, Any]) -> tuple[float
     reason : str
     """
     rule = _content()['temperature_rule']
-    if kind in {'oligomers', 'substitution'}:
+    if kind in {'oligomers', 'framework', 'substitution'}:
         return 600.0, 'oxychlorides are melted at 600 K (you2025, dai2023)'
     names = [parameters['crystal']] if kind == 'crystal' else list(Mixture.parse(parameters['mixture']).salts)
     known = {name: point for name in names if (point := melting_point(name)) is not None}

@@ -1,4 +1,4 @@
-"""Multilayer slabs of two salts, [001] on [001], at a wanted molar ratio."""
+"""Multilayer slabs of two or more salts, [001] on [001], at a wanted molar ratio."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,21 @@ from ase import Atoms
 
 from aiida_softclay.structures.checks import density
 from aiida_softclay.structures.composition import Mixture, MixtureError
-from aiida_softclay.structures.crystals import load_phases
 from aiida_softclay.structures.ions import contact_table
-from aiida_softclay.structures.lattice_match import PlaneMatch, match_planes, plane_primitive
+from aiida_softclay.structures.lattice_match import PlaneMatch
 from aiida_softclay.structures.layers import carve_layer
 from aiida_softclay.structures.neighbours import heights, minimum_distance
+from aiida_softclay.structures.slab_options import (
+    Option,
+    SlabError,
+    layer_units,
+    plane_cell,
+    plane_size,
+    refusal,
+    slab_options,
+    wanted_plane_sizes,
+)
+from aiida_softclay.structures.solid_solution import Constituent, constituents, occupy
 from aiida_softclay.structures.stacking import press_together, stack_layers
 from aiida_softclay.structures.supercells import sort_by_element
 
@@ -33,43 +42,25 @@ STRAINS = (0.06, 0.09, 0.12, 0.15)
 THICKNESSES = (10.0, 15.0, 20.0)
 
 
-class SlabError(ValueError):
-    """No slab fits the wishes; the message says which to relax."""
+#: Density over the rule of mixtures beyond which ions would have to overlap: packing alone makes no salt denser.
+DENSEST = 1.1
 
 
 @dataclass(frozen=True)
 class Slab:
-    """A periodic two-salt slab and how it came about.
+    """A periodic slab of two or more layers and how it came about.
 
     Attributes
     ----------
     atoms : ase.Atoms
-        Cell with the interfaces normal to z; the array ``tags`` holds the index of the salt an atom comes from.
+        Cell with the interfaces normal to z; the array ``tags`` holds the number of the layer an atom comes from, which
+        for two salts is the index of the salt.
     report : dict
         Counts, strain, mismatch, interface gaps, density, smallest distance; JSON-serialisable.
     """
 
     atoms: Atoms
     report: dict[str, Any]
-
-
-def _counts(mixture: Mixture, max_atoms: int) -> list[tuple[int, int]]:
-    """Return pairs of formula units of the two salts: those with the exact ratio, or else the nearest ratios."""
-    units = mixture.formula_units
-    exact = [(units[0] * k, units[1] * k) for k in range(1, max_atoms // mixture.atoms_per_unit + 1)]
-    if exact:
-        return exact
-    sizes = [sum(entry.composition.values()) for entry in mixture.phases]
-    wanted = math.log(units[0] / units[1])
-    pairs = [
-        (i, j)
-        for i in range(1, max_atoms // sizes[0] + 1)
-        for j in range(1, (max_atoms - i * sizes[0]) // sizes[1] + 1)
-    ]
-    if not pairs:
-        raise SlabError(f'{max_atoms} atoms hold no formula unit of each salt of {mixture}: raise max_atoms')
-    nearest = min(abs(math.log(i / j) - wanted) for i, j in pairs)
-    return [(i, j) for i, j in pairs if abs(math.log(i / j) - wanted) < nearest + 1e-9]
 
 
 def interface_slab(
@@ -82,8 +73,13 @@ def interface_slab(
     max_strain: float | None = None,
     density_fraction: float = 0.9,
     plane_cells: Mapping[str, int] | None = None,
+    seed: int = 0,
 ) -> Slab:
     """Return a multilayer slab [001] salt A | [001] salt B (gupta2023, Methods).
+
+    Of three or more salts, isostructural ones whose ions may replace each other form one layer, a solid solution with
+    the cell of Vegard's rule and the ions at random on the sites they share, such as (Al,Ga)F3; every other salt
+    has a layer of its own, in the order written.
 
     Among all common in-plane cells and numbers of formula units that fulfil the wishes, those with the atom count
     nearest to ``n_atoms`` (or the fewest atoms) are taken, and of these the one with the least strain.
@@ -91,7 +87,7 @@ def interface_slab(
     Parameters
     ----------
     mixture : Mixture
-        Exactly two salts.
+        Two salts or more.
     min_length : float, optional
         Smallest distance between opposite faces of the cell, Å. If not given, 10 Å (gupta2023), or where ``n_atoms``
         is too few for that, 0.85 of the edge of a cube of so many atoms.
@@ -100,16 +96,18 @@ def interface_slab(
     n_atoms : int, optional
         Wanted number of atoms; as few as possible if not given.
     thickness : float, optional
-        Smallest height of the stack (both salts), Å; ``min_length`` if not given.
+        Smallest height of the stack (all layers), Å; ``min_length`` if not given.
     max_strain : float, optional
-        Largest principal strain either salt may bear, as a fraction; their volumes are kept. If not given, the first
+        Largest principal strain a layer may bear, as a fraction; volumes are kept. If not given, the first
         of 6, 9, 12 and 15 % that any slab fulfils, with a warning above 6 %.
     density_fraction : float
         Density, as a fraction of the rule of mixtures, to which the stack is pressed together if ions need not move
         far for it.
     plane_cells : mapping, optional
-        Primitive plane cells of each salt in the common cell, as ``report['plane_cells']`` of another slab gives them:
+        Primitive plane cells of each layer in the common cell, as ``report['plane_cells']`` of another slab gives them:
         fixes the in-plane cell of a series of slabs.
+    seed : int
+        Decides which ion of a solid solution is on which site; nothing else is random.
 
     Returns
     -------
@@ -120,8 +118,8 @@ def interface_slab(
     SlabError
         If nothing fits; the message says what to relax.
     """
-    if len(mixture.salts) != 2:
-        raise MixtureError(f'a slab needs two salts, {mixture} has {len(mixture.salts)}')
+    if len(mixture.salts) < 2:
+        raise MixtureError(f'a slab needs two salts or more, {mixture} has {len(mixture.salts)}')
     for value, what in (
         (min_length, 'min_length'),
         (max_strain, 'max_strain'),
@@ -130,91 +128,138 @@ def interface_slab(
     ):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise SlabError(f'{what} must be positive, not {value}')
+    if density_fraction > DENSEST:
+        raise SlabError(
+            f'density_fraction = {density_fraction:g} asks for ions that overlap: crystals have 1, give at most '
+            f'{DENSEST:g}'
+        )
+    if seed < 0:
+        raise SlabError(f'seed must not be negative, it is {seed}')
     if n_atoms is not None and n_atoms > max_atoms:
         raise SlabError(f'n_atoms = {n_atoms} is more than max_atoms = {max_atoms}')
+    kinds = constituents(mixture)
     per_atom = mixture.unit_volume / mixture.atoms_per_unit
     if min_length is None:
         min_length = PAPER_LENGTH
         if n_atoms is not None:
             min_length = min(min_length, 0.85 * (n_atoms * per_atom) ** (1 / 3))
     height = max(min_length, thickness or 0.0)
-    sizes = None if plane_cells is None else _plane_sizes(mixture, plane_cells)
-    phases = mixture.phases
-    table = contact_table(mixture.elements)
-    cells = [_plane_cell(salt)[0].cell[:2, :2] for salt in mixture.salts]
-    counts = _counts(mixture, max_atoms)
-    volumes = {pair: sum(n * entry.volume for n, entry in zip(pair, phases, strict=True)) for pair in counts}
+    sizes = None if plane_cells is None else wanted_plane_sizes(kinds, plane_cells)
+    counts = layer_units(kinds, mixture, max_atoms)
+    volumes = {units: sum(n * kind.phase.volume for n, kind in zip(units, kinds, strict=True)) for units in counts}
     # The area is raised step by step: a wide cell takes many atoms, and the number of lattice matches grows with the
     # fourth power of its width.
     largest_area = max(volumes.values()) / height
     area = min(largest_area, max(1.5 * min_length**2, 0.0 if n_atoms is None else 1.1 * n_atoms * per_atom / height))
     strains = STRAINS if max_strain is None else (max_strain,)
-    options: list[tuple[float, float, float, tuple[int, int], PlaneMatch]] = []
+    options: list[Option] = []
     for limit in strains:
         trial = area
-        options = _options(mixture, cells, volumes, trial, (min_length, height, limit), n_atoms, sizes)
+        options = slab_options(kinds, volumes, trial, (min_length, height, limit), n_atoms, sizes)
         while not options and trial < largest_area:
             trial = min(largest_area, 1.4 * trial)
-            options = _options(mixture, cells, volumes, trial, (min_length, height, limit), n_atoms, sizes)
+            options = slab_options(kinds, volumes, trial, (min_length, height, limit), n_atoms, sizes)
         # Rather more strain than a slab of quite another size than asked for.
         if options and (n_atoms is None or min(option[0] for option in options) <= CLOSE_ENOUGH * n_atoms):
             break
     if not options:
-        raise SlabError(_refusal(mixture, cells, min_length, height, max_atoms, strains[-1]))
+        raise SlabError(refusal(mixture, kinds, min_length, height, max_atoms, strains[-1]))
     closest = min(option[0] for option in options)
     slack = 0.02 * n_atoms if n_atoms is not None else 0.1 * closest
     shortlist = sorted((o for o in options if o[0] <= closest + slack), key=lambda o: (round(o[1], 6), o[0], o[2]))
-    best: tuple[float, Atoms, dict[str, Any], tuple[int, int], PlaneMatch] | None = None
-    for _, _, _, pair, match in shortlist[:SHORTLIST]:
+    slab = _densest(mixture, kinds, shortlist[:SHORTLIST], (density_fraction, min_length), seed)
+    warnings = slab.report['warnings']
+    if not slab.report['exact_ratio']:
+        found = ', '.join(f'{number} {salt}' for salt, number in slab.report['formula_units'].items())
+        warnings.append(
+            f'{mixture} needs {mixture.atoms_per_unit} atoms for its exact ratio, more than the {max_atoms} allowed: '
+            f'the slab holds {found}'
+        )
+    if max_strain is None and slab.report['largest_strain'] > STRAINS[0]:
+        warnings.append(
+            f'a slab of this size strains the salts by {slab.report["largest_strain"]:.1%}: it is only fit for melting'
+        )
+    return slab
+
+
+def _densest(
+    mixture: Mixture, kinds: tuple[Constituent, ...], shortlist: list[Option], limits: tuple[float, float], seed: int
+) -> Slab:
+    """Stack each slab of a shortlist, press the best together and report on it."""
+    table = contact_table(mixture.elements)
+    best: tuple[float, Atoms, dict[str, Any], tuple[int, ...], PlaneMatch] | None = None
+    for _, _, _, units, match in shortlist:
+        generator = np.random.default_rng([seed, 1])
         layers = [
-            carve_layer(_plane_cell(entry.id)[0], entry, matrix, match.cell, number)
-            for entry, matrix, number in zip(phases, match.matrices, pair, strict=True)
-        ]
-        stacked, interface = stack_layers(layers[0], layers[1], table)
+            occupy(
+                carve_layer(plane_cell(kind)[0], kind.phase, matrix, match.cell, number),
+                kind, kind.split(number), generator,
+            )
+            for kind, matrix, number in zip(kinds, match.matrices, units, strict=True)
+        ]  # fmt: skip
+        stacked, interface = stack_layers(layers, table)
         cost = match.strain + 0.25 * abs(1 - density(stacked) / mixture.rule_density)
         if best is None or cost < best[0] - 1e-6:
-            best = (cost, stacked, interface, pair, match)
+            best = (cost, stacked, interface, units, match)
     assert best is not None  # noqa: S101 - the shortlist is not empty
-    _, stacked, interface, pair, match = best
-    stacked, pushed = press_together(stacked, mixture, table, density_fraction, min_length)
+    _, stacked, interface, units, match = best
+    stacked, pushed = press_together(stacked, mixture, table, *limits)
     atoms = sort_by_element(stacked)
     atoms.wrap()
     atoms.info['mixture'] = mixture.name
-    ratio = Fraction(pair[0], pair[1])
-    wanted = Fraction(mixture.formula_units[0], mixture.formula_units[1])
+    return Slab(atoms, _report(mixture, kinds, units, match, atoms, {**interface, 'largest_displacement_A': pushed}))
+
+
+def _report(
+    mixture: Mixture,
+    kinds: tuple[Constituent, ...],
+    units: tuple[int, ...],
+    match: PlaneMatch,
+    atoms: Atoms,
+    interface: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the account of a slab."""
+    shares = [dict(zip(kind.salts, kind.split(number), strict=True)) for kind, number in zip(kinds, units, strict=True)]
+    amounts = {salt: number for share in shares for salt, number in share.items()}
+    found = [amounts[salt] for salt in mixture.salts]
+    ratios = {Fraction(number, unit) for number, unit in zip(found, mixture.formula_units, strict=True)}
+    stretches = [value for pair in match.stretches for value in pair]
     report = {
         'mixture': mixture.name,
         'n_atoms': len(atoms),
-        'formula_units': dict(zip(mixture.salts, pair, strict=True)),
-        'requested_ratio': float(wanted),
-        'ratio': float(ratio),
-        'exact_ratio': ratio == wanted,
-        'plane_cells': {salt: _plane_size(matrix) for salt, matrix in zip(mixture.salts, match.matrices, strict=True)},
+        'formula_units': {salt: amounts[salt] for salt in mixture.salts},
+        'layers': [
+            {
+                'name': kind.name,
+                'kind': 'solid solution' if kind.is_solution else 'crystal',
+                'formula_units': share,
+                'lattice': [round(value, 5) for value in kind.phase.lattice],
+            }
+            for kind, share in zip(kinds, shares, strict=True)
+        ],
+        'exact_ratio': len(ratios) == 1,
+        'plane_cells': {kind.name: plane_size(matrix) for kind, matrix in zip(kinds, match.matrices, strict=True)},
         'principal_strains': {
-            salt: [round(value - 1, 5) for value in pair_]
-            for salt, pair_ in zip(mixture.salts, match.stretches, strict=True)
+            kind.name: [round(value - 1, 5) for value in pair]
+            for kind, pair in zip(kinds, match.stretches, strict=True)
         },
         'largest_strain': round(match.strain, 5),
-        # Each salt bears half of what separates the unstrained lattices.
-        'lateral_mismatch': round((1 + match.strain) ** 2 - 1, 5),
+        # What separates the unstrained lattices: of two, each bears half.
+        'lateral_mismatch': round(
+            (1 + match.strain) ** 2 - 1 if len(kinds) == 2 else max(stretches) / min(stretches) - 1, 5
+        ),
         **interface,
-        'largest_displacement_A': round(pushed, 3),
+        'largest_displacement_A': round(interface['largest_displacement_A'], 3),
         'cell_heights_A': [round(float(value), 4) for value in heights(atoms.cell[:])],
         'density_g_cm3': round(density(atoms), 4),
         'rule_density_g_cm3': round(mixture.rule_density, 4),
         'minimum_distance_A': round(minimum_distance(atoms), 4),
         'warnings': [],
-    }
-    if ratio != wanted:
-        report['warnings'].append(
-            f'{mixture} needs {mixture.atoms_per_unit} atoms for its exact ratio, more than the {max_atoms} allowed: '
-            f'the slab has {float(ratio):.4g} instead of {float(wanted):.4g}'
-        )
-    if max_strain is None and match.strain > STRAINS[0]:
-        report['warnings'].append(
-            f'a slab of this size strains the salts by {match.strain:.1%}: it is only fit for melting'
-        )
-    return Slab(atoms, report)
+    }  # fmt: skip
+    if len(mixture.salts) == 2:
+        report['requested_ratio'] = mixture.formula_units[0] / mixture.formula_units[1]
+        report['ratio'] = found[0] / found[1]
+    return report
 
 
 def slab_series(mixture: Mixture, thicknesses: Sequence[float] = THICKNESSES, **wishes: Any) -> list[Slab]:
@@ -223,7 +268,7 @@ def slab_series(mixture: Mixture, thicknesses: Sequence[float] = THICKNESSES, **
     Parameters
     ----------
     mixture : Mixture
-        Exactly two salts.
+        Two salts or more.
     thicknesses : sequence of float
         Smallest height of each stack, Å.
     **wishes
@@ -247,75 +292,3 @@ def slab_series(mixture: Mixture, thicknesses: Sequence[float] = THICKNESSES, **
         thinnest if height == min(thicknesses) else interface_slab(mixture, thickness=height, **fixed)
         for height in thicknesses
     ]
-
-
-def _plane_size(matrix: np.ndarray) -> int:
-    return round(abs(float(np.linalg.det(matrix))))
-
-
-def _plane_sizes(mixture: Mixture, plane_cells: Mapping[str, int]) -> tuple[int, int]:
-    if set(plane_cells) != set(mixture.salts):
-        raise SlabError(f'plane_cells must name {" and ".join(mixture.salts)}, not {", ".join(plane_cells)}')
-    first, second = (int(plane_cells[salt]) for salt in mixture.salts)
-    return first, second
-
-
-def _options(
-    mixture: Mixture,
-    cells: list[np.ndarray],
-    volumes: dict[tuple[int, int], float],
-    max_area: float,
-    limits: tuple[float, float, float],
-    n_atoms: int | None,
-    plane_sizes: tuple[int, int] | None,
-) -> list[tuple[float, float, float, tuple[int, int], PlaneMatch]]:
-    """Return all slabs within the limits: distance from the wanted size, demerit, area, formula units, match."""
-    min_length, height, max_strain = limits
-    sizes = [sum(entry.composition.values()) for entry in mixture.phases]
-    options = []
-    for match in match_planes(cells[0], cells[1], min_length=min_length, max_area=max_area, max_strain=max_strain):
-        if plane_sizes is not None and plane_sizes != tuple(_plane_size(matrix) for matrix in match.matrices):
-            continue
-        for pair, volume in volumes.items():
-            if volume / match.area < height:
-                continue
-            size = pair[0] * sizes[0] + pair[1] * sizes[1]
-            distance = float(size if n_atoms is None else abs(size - n_atoms))
-            rough = sum(_partial(n, salt, m) for n, salt, m in zip(pair, mixture.salts, match.matrices, strict=True))
-            options.append((distance, match.strain + 0.05 * rough, match.area, pair, match))
-    return options
-
-
-@lru_cache(maxsize=64)
-def _plane_cell(salt: str) -> tuple[Atoms, float]:
-    """Return the plane-primitive crystal of a salt and its formula units per atomic layer; slow, hence remembered."""
-    entry = load_phases()[salt]
-    base = plane_primitive(entry.to_atoms())
-    levels = len(np.unique(np.round(base.get_scaled_positions()[:, 2] % 1.0, 3)))
-    per_cell = len(base) // sum(entry.composition.values())
-    return base, per_cell / max(1, levels // len(entry.composition))
-
-
-def _partial(units: int, salt: str, matrix: np.ndarray) -> float:
-    """Return how far the number of formula units is from filling whole atomic layers of the crystal (0 to 0.5)."""
-    per_layer = _plane_cell(salt)[1] * round(abs(float(np.linalg.det(matrix))))
-    return abs(units / per_layer - round(units / per_layer))
-
-
-def _refusal(
-    mixture: Mixture, cells: list[np.ndarray], min_length: float, height: float, max_atoms: int, max_strain: float
-) -> str:
-    """Return what to change so that a slab exists."""
-    wish = f'no slab of {mixture} with at most {max_atoms} atoms is {min_length:g} Å wide and {height:g} Å high'
-    smallest = min_length**2 * height
-    needed = math.ceil(smallest / mixture.unit_volume) * mixture.atoms_per_unit
-    if needed > max_atoms:
-        return f'{wish}: that takes about {needed} atoms; raise max_atoms or lower min_length'
-    area = max_atoms / mixture.atoms_per_unit * mixture.unit_volume / height
-    relaxed = match_planes(cells[0], cells[1], min_length=min_length, max_area=area, max_strain=0.25)
-    if relaxed:
-        return (
-            f'{wish} with a strain of at most {max_strain:.1%}: the least is {relaxed[0].strain:.1%}; '
-            'raise max_strain or max_atoms'
-        )
-    return f'{wish}; raise max_atoms or max_strain, or lower min_length'

@@ -34,6 +34,21 @@ def test_fractions():
     assert Mixture.parse('0.333LiCl-GaF3').amounts[0] == Fraction(1, 3)
 
 
+@pytest.mark.parametrize(
+    ('text', 'units', 'formula'),
+    [
+        ('2LiCl-0.5AlF3-0.5GaF3', (4, 1, 1), 'Li4AlGaF6Cl4'),
+        ('2LiCl-0.3AlF3-0.7GaF3', (20, 3, 7), 'Li20Al3Ga7F30Cl20'),
+        ('2LiCl-0.3333AlF3-0.6667GaF3', (6, 1, 2), 'Li6AlGa2F9Cl6'),
+        ('0.5MgCl2-GaF3', (1, 2), 'MgGa2F6Cl2'),
+    ],
+)
+def test_smallest_exact_sample(text, units, formula):
+    mixture = Mixture.parse(text)
+    assert mixture.formula_units == units
+    assert mixture.reduced_formula == formula
+
+
 def test_density_by_the_rule_of_mixtures():
     """Volumes of the published cells: 5.1396³/4 and 5.01²·12.97·sin 60°/6; masses 42.394 and 126.718 u."""
     volume = 2 * 5.1396**3 / 4 + 5.01**2 * 12.97 * 3**0.5 / 2 / 6
@@ -56,6 +71,10 @@ def test_density_by_the_rule_of_mixtures():
         ('0LiCl-GaF3', MixtureError, 'larger than 0'),
         ('1/0LiCl-GaF3', MixtureError, 'zero'),
         ('1.2345LiCl-GaF3', MixtureError, 'denominator'),
+        ('0.0001LiCl-GaF3', MixtureError, 'too large a formula unit.* for example 1/24'),
+        ('LiCl:GaF3=-2:1', MixtureError, "'-2' in .* is not an amount"),
+        ('2LiCl-xAlF3-(1-x)GaF3', MixtureError, "'xAlF3' in .* write for example .*2LiCl-0.3AlF3-0.7GaF3"),
+        ('2LiCl-AlF3-AlF3', MixtureError, 'AlF3 is named twice'),
         ('2LiCl-GaF3; rm', MixtureError, 'not an amount and a salt'),
     ],
 )

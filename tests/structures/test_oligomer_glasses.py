@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from ase.neighborlist import neighbor_list
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aiida_softclay.structures.checks import density
 from aiida_softclay.structures.ions import IONIC_RADII, contact_distance
-from aiida_softclay.structures.molecules import chain_molecule
+from aiida_softclay.structures.molecules import ChainFormula, chain_molecule
 from aiida_softclay.structures.oligomer_mixtures import oligomer_mixture, smallest_unit, units_for_atoms
 from aiida_softclay.structures.oligomers import OligomerError
 
@@ -70,8 +73,46 @@ def test_a_large_cell_has_whole_molecules():
     assert_sound(glass.atoms, {'Al3O2Cl8': 70, 'Al3O2Cl7': 35})
 
 
+KINDS = st.sampled_from(['Al3O2Cl8', 'Al3O2Cl7', 'Al3O2Cl6', 'Al4O3Cl10', 'AlCl4', 'Al2OCl6'])
+
+
+@given(
+    kinds=st.dictionaries(KINDS, st.integers(1, 3), min_size=1, max_size=3),
+    cation=st.sampled_from(['Li', 'Na']),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=6, deadline=None)
+def test_any_mixture_is_exact_neutral_and_whole(kinds, cation, seed):
+    """Bonds are checked without images, so a molecule torn through the boundary would be found."""
+    molecules, ions = smallest_unit(kinds, cation)
+    assert {name: Fraction(n, sum(molecules.values())) for name, n in molecules.items()} == {
+        name: Fraction(n, sum(kinds.values())) for name, n in kinds.items()
+    }
+    size = sum(ChainFormula.parse(name).n_atoms * n for name, n in molecules.items()) + sum(ions.values())
+    units = max(1, round(70 / size))
+    glass = oligomer_mixture(kinds, cations=cation, n_atoms=units * size, density_g_cm3=1.8, seed=seed)
+    counts = Counter(glass.atoms.get_chemical_symbols())
+    assert sum(IONIC_RADII[element][1] * number for element, number in counts.items()) == 0
+    assert len(glass.atoms) == units * size
+    assert density(glass.atoms) == pytest.approx(1.8)
+    assert_sound(glass.atoms, {name: units * number for name, number in molecules.items()})
+
+
+def test_what_does_not_fit_is_refused():
+    """K has no rule of mixtures, so only the packing itself can tell that there is no room in 7 Å."""
+    with pytest.raises(OligomerError, match=r'1 molecules with 3 cations do not fit at 3.5 g/cm\^3 \(\d+ pairs stay'):
+        oligomer_mixture('LAOC0b', cations='K', n_atoms=16, density_g_cm3=3.5)
+
+
+def test_a_density_that_would_be_refused_is_not_packed(monkeypatch):
+    """Li3Al3O2Cl8 as LiAlCl4, AlOCl and LiCl is 2.09 g/cm³."""
+    monkeypatch.setattr('aiida_softclay.structures.molecular_glass.pack_molecules', pytest.fail)
+    with pytest.raises(OligomerError, match=r'outside 0.7 to 1.15: ask for 1.46 to 2.40'):
+        oligomer_mixture('LAOC0b', density_g_cm3=4.0)
+
+
 def test_seeds():
-    wishes = {'kinds': 'LAOC1.5b', 'n_atoms': 52}
+    wishes = {'kinds': 'LAOC1.5b', 'n_atoms': 26}
     one, again, other = (oligomer_mixture(**wishes, seed=seed).atoms.positions for seed in (4, 4, 5))
     assert np.array_equal(one, again)
     assert not np.allclose(one, other)

@@ -91,6 +91,8 @@ def test_big_cells_are_repeated(trimers):
     large = oligomer_glass(seed=1, repeat=(4, 4, 8))
     assert large.report['n_atoms'] == 16384
     assert large.report['n_molecules'] == 1024
+    assert (large.report['molecules'], large.report['cations']) == ({'Al3O2Cl8': 1024}, {'Li': 3072})
+    assert min(large.report['cell_heights_A']) == pytest.approx(4 * trimers.atoms.cell[0, 0], abs=1e-3)
     assert density(large.atoms) == pytest.approx(density(trimers.atoms))
 
 
@@ -101,7 +103,7 @@ def test_big_cells_are_repeated(trimers):
         ({'n_molecules': 0}, 'cannot be packed'),
         ({'n_molecules': 1000}, 'repeat the cell'),
         ({'density_g_cm3': -1.0}, 'must be positive'),
-        ({'n_molecules': 2, 'density_g_cm3': 5.0}, 'do not fit'),
+        ({'n_molecules': 2, 'density_g_cm3': 5.0}, 'ask for 1.46 to 2.40'),
         ({'n_molecules': 2, 'density_g_cm3': 0.9}, 'outside 0.7 to 1.15'),
         ({'n_molecules': 2, 'repeat': (1, 0, 1)}, 'three positive'),
     ],

@@ -31,7 +31,7 @@ ATOMS['qyang2025'] = ATOMS['dai2023']
 
 
 def made(entry, seed=1):
-    random = {'seed': seed} if entry['kind'] in {'oligomers', 'substitution'} else {}
+    random = {'seed': seed} if entry['kind'] in {'oligomers', 'framework', 'substitution'} else {}
     return make_structure(entry['kind'], {**entry['parameters'], **random})
 
 
