@@ -11,6 +11,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from aiida_softclay.data.lammps_dump import cell_from_bounds, corner_from_bounds
+
 DUMP_MAGIC = b'DUMPCUSTOM'
 RESTART_MAGIC = b'LammpS RestartT\x00'
 RESTART_STEP_FLAG = 5
@@ -25,23 +27,6 @@ class DumpFrame:
     step: int
     positions: NDArray[np.float64]
     cell: NDArray[np.float64]
-
-
-def cell_from_bounds(bounds: NDArray[np.float64], tilts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the cell of a triclinic dump, whose bounds are those of the box around the tilted cell.
-
-    Parameters
-    ----------
-    bounds : ndarray, shape (3, 2), Å
-        Lower and upper bound along x, y and z.
-    tilts : ndarray, shape (3,), Å
-        xy, xz and yz.
-    """
-    xy, xz, yz = tilts
-    low = bounds[:, 0] - np.array([min(0.0, xy, xz, xy + xz), min(0.0, yz), 0.0])
-    high = bounds[:, 1] - np.array([max(0.0, xy, xz, xy + xz), max(0.0, yz), 0.0])
-    edges = high - low
-    return np.array([[edges[0], 0.0, 0.0], [xy, edges[1], 0.0], [xz, yz, edges[2]]])
 
 
 class _EndOfFileError(Exception):
@@ -131,8 +116,7 @@ def read_final_dump(path: Path) -> FinalState | None:
         return None
     if not np.array_equal(table[:, 0], np.arange(1, n_atoms + 1)):
         return None
-    xy, xz, yz = rows[:, 2]
-    corner = rows[:, 0] - np.array([min(0.0, xy, xz, xy + xz), min(0.0, yz), 0.0])
+    corner = corner_from_bounds(rows[:, :2], rows[:, 2])
     cell = cell_from_bounds(rows[:, :2], rows[:, 2])
     return FinalState(step, table[:, 1].astype(int), table[:, 2:5] - corner, table[:, 5:8], cell)
 
