@@ -15,11 +15,13 @@ from aiida_softclay.analysis.mechanics import (
     StressPulse,
     WindowMean,
     analyse_stress_pulse,
+    fluctuation_modulus,
     strain_from_cells,
 )
 from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.statistics import block_average
 from aiida_softclay.analysis.stress_strain import StressStrain, analyse_stress_strain
+from aiida_softclay.analysis.tension import poisson_ratio
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed, temperature_notes
 
 #: Strain rate of the papers, per ps.
@@ -68,6 +70,8 @@ def analyse_pulses(parameters: orm.Dict, **thermo: orm.ArrayData) -> dict[str, o
         conditions = {'temperature_K': temperature.mean, 'n_atoms': n_atoms, 'component': component}
         notes = temperature_notes(temperature.mean, options.get('target_temperature_K'))
         quantities = _pulse_numbers(pulse, conditions, len(series['time']), notes)
+        rest = slice((reference.start + reference.stop) // 2, reference.stop)
+        quantities += _fluctuation_numbers(series['cell'][rest], series['temperature'][rest], conditions, notes)
         context = {**conditions, 'duration_ps': float(np.ptp(series['time'])), **options.get('context', {})}
         curve = _array_data(
             {
@@ -110,9 +114,9 @@ def analyse_stress_strain_curve(thermo: orm.ArrayData, parameters: orm.Dict) -> 
         # A compression is analysed as the positive strain and stress that it is, up to the sign.
         sign = -1.0 if rate < 0 else 1.0
         strain = sign * strain_from_cells(series['cell'], component)
+        low, high = (float(edge) for edge in options.get('elastic_window', (0.0, 0.02)))
         response = analyse_stress_strain(
-            strain, sign * series['stress'],
-            elastic_window=tuple(float(edge) for edge in options.get('elastic_window', (0.0, 0.02))),
+            strain, sign * series['stress'], elastic_window=(low, high),
             half_width=float(options.get('half_width', 0.0025)), offset=float(options.get('offset', 0.002)),
         )  # fmt: skip
         temperature = block_average(series['temperature'])
@@ -125,6 +129,7 @@ def analyse_stress_strain_curve(thermo: orm.ArrayData, parameters: orm.Dict) -> 
             times = f'{abs(rate) / PAPER_RATE:g} times'
             notes.append(f'the strain rate is {times} that of gupta2023 (1e-3 per ps), which raises stresses')
         quantities = _strain_numbers(response, component, conditions, notes)
+        quantities += _tension_numbers(series['cell'], component, (low, high), conditions, notes)
         context = {**conditions, 'duration_ps': float(np.ptp(series['time'])), **options.get('context', {})}
         curve = _array_data(
             {
@@ -210,6 +215,28 @@ def _pulse_numbers(pulse: StressPulse, conditions: dict[str, Any], rows: int, no
     return quantities
 
 
+def _fluctuation_numbers(
+    cells: np.ndarray, temperatures: np.ndarray, conditions: dict[str, Any], notes: list[str]
+) -> list[Quantity]:
+    component = conditions['component']
+    if component not in SHEAR_COMPONENTS or len(cells) < 8:
+        return []
+    strain = strain_from_cells(cells, component)
+    if not strain.std() > 0:
+        return []
+    volume = float(np.abs(np.linalg.det(cells)).mean())
+    found = fluctuation_modulus(strain, volume, float(np.mean(temperatures)))
+    return [
+        Quantity(
+            name='shear_modulus.fluctuations', value=found.value, error=found.error, unit='GPa',
+            definition='k_B T / (V ⟨δγ²⟩) of the strain at zero stress before the first pulse (equipartition)',
+            n_samples=found.n_samples, error_method='variance of correlated normal samples', frames_used=len(cells),
+            conditions={**conditions, 'volume_A3': volume, 'strain_noise': found.strain_noise},
+            warnings=[*found.warnings, *notes],
+        )
+    ]  # fmt: skip
+
+
 def _strain_numbers(
     response: StressStrain, component: str, conditions: dict[str, Any], notes: list[str]
 ) -> list[Quantity]:
@@ -218,7 +245,7 @@ def _strain_numbers(
     what = 'shear stress against engineering shear' if shear else 'stress against strain with free sides'
     rows = int(response.strain.size)
     common: dict[str, Any] = {'unit': 'GPa', 'frames_used': rows, 'conditions': dict(conditions)}
-    noise = 'noise of the averaged stress in the elastic window'
+    noise = 'repetitions with new noise of the size and correlation of that in the elastic window'
     offset_missing = [text for text in response.warnings if 'offset' in text]
     at_end = [text for text in response.warnings if 'end of the run' in text]
     elastic = [text for text in response.warnings if text not in offset_missing and text not in at_end]
@@ -231,17 +258,43 @@ def _strain_numbers(
         ),
         Quantity(
             name='yield_stress.maximum', value=response.maximum_stress, error=response.maximum_stress_error,
-            definition=f'largest stress averaged over ±{response.half_width:g} of strain (gupta2023, Fig. 2a)',
+            definition=f'largest stress averaged over ±{response.half_width:g} of strain (gupta2023, Fig. 2a), less '
+            'what noise adds to a maximum',
             n_samples=rows, error_method=noise, window=(float(response.strain[0]), float(response.strain[-1])),
             window_unit='1', warnings=[*at_end, *notes], **{**common, 'conditions': {
-                **conditions, 'strain_at_maximum': response.strain_at_maximum}},
+                **conditions, 'strain_at_maximum': response.strain_at_maximum,
+                'noise_taken_off_GPa': response.maximum_stress_bias}},
         ),
         Quantity(
             name='yield_stress.offset', value=response.offset_stress,
-            error=None if response.offset_stress is None else response.maximum_stress_error,
-            definition=f'stress where the averaged curve falls below the elastic line shifted by {response.offset:g}',
+            error=response.offset_stress_error,
+            definition=f'stress where the curve falls below the elastic line shifted by {response.offset:g} of strain',
             n_samples=rows, error_method=noise, window=(float(response.strain[0]), float(response.strain[-1])),
             window_unit='1', warnings=[*offset_missing, *notes], **{**common, 'conditions': {
-                **conditions, 'strain_at_offset_yield': response.offset_strain}},
+                **conditions, 'strain_at_offset_yield': response.offset_strain,
+                'strain_at_offset_yield_error': response.offset_strain_error}},
         ),
+        Quantity(
+            name='thermal_stress_noise', value=response.thermal_noise, error=response.thermal_noise_error,
+            definition='standard deviation of single samples of the stress about the elastic line',
+            n_samples=response.n_blocks, error_method='normal distribution', window=response.window, window_unit='1',
+            warnings=list(notes), **common,
+        ),
+    ]  # fmt: skip
+
+
+def _tension_numbers(
+    cells: np.ndarray, component: str, window: tuple[float, float], conditions: dict[str, Any], notes: list[str]
+) -> list[Quantity]:
+    if component in SHEAR_COMPONENTS:
+        return []
+    found = poisson_ratio(cells, component, window)
+    return [
+        Quantity(
+            name='poissons_ratio', value=found.value, error=found.error, unit='1',
+            definition='− d(lateral strain) / d(strain) in the elastic window, mean of the two free sides',
+            n_samples=found.n_blocks, error_method='correlated residuals, or half the difference of the sides',
+            window=found.window, window_unit='1', frames_used=len(cells),
+            conditions={**conditions, 'sides': list(found.sides)}, warnings=list(notes),
+        )
     ]  # fmt: skip

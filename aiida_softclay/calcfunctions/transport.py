@@ -8,6 +8,7 @@ import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
 
+from aiida_softclay.analysis.diffusion_intervals import bayesian_diffusion, bootstrap_diffusion
 from aiida_softclay.analysis.displacement import MeanSquaredDisplacement, mean_squared_displacement
 from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.statistics import block_average
@@ -22,6 +23,9 @@ DIFFUSIVITY = (
     '(yang2024, eq. 1)'
 )
 ROOM_TEMPERATURE = 300.0
+#: Groups of atoms whose scatter gives the error: a row for each of 12 000 atoms would be larger than the run.
+SCATTER_GROUPS = 256
+INTERVALS = {'bootstrap': bootstrap_diffusion, 'bayesian': bayesian_diffusion}
 CONDUCTIVITY = 'Nernst–Einstein conductivity N z² e² D / (V k_B T) of independently moving ions (yang2024, eq. 4)'
 
 
@@ -39,7 +43,8 @@ def analyse_conductivity(
         Its time series, for the temperature.
     parameters : Dict
         ``charges`` (element to charge number), and optionally ``species`` (all by default), ``window_share`` (lags of
-        the fit as shares of the run), ``hop_length`` in Å, ``context``.
+        the fit as shares of the run), ``hop_length`` in Å, ``estimates`` (list of ``bootstrap``, ``bayesian``: further
+        estimates of the diffusivities, with intervals), ``context``.
 
     Returns
     -------
@@ -57,7 +62,9 @@ def analyse_conductivity(
             if missing:
                 raise ValueError(f'no charge was given for {", ".join(missing)}')
             duration = float(np.ptp(times_ps_of(frames)))
-            displacements = mean_squared_displacement(frames, species, max_lag_ps=max(0.5, share[1]) * duration)
+            displacements = mean_squared_displacement(
+                frames, species, max_lag_ps=max(0.5, share[1]) * duration, n_groups=SCATTER_GROUPS
+            )
             volumes = np.abs(np.linalg.det(np.asarray(frames.cells[:], dtype=float)))
             counts = {symbol: int(indices_of(frames, symbol).size) for symbol in species}
             n_frames = n_frames_of(frames)
@@ -78,6 +85,8 @@ def analyse_conductivity(
                 temperature_error=temperature.error if np.isfinite(temperature.error) else 0.0,
             )  # fmt: skip
             quantities += _numbers(found, conductivity, conditions, notes)
+            for name in options.get('estimates', []):
+                quantities.append(_interval(displacements[symbol], window, name, conditions, [*found.warnings, *notes]))
         spread = float(np.ptp(volumes) / volume)
         context = {
             'engine': engine_text(trajectory.engine), 'formula': trajectory.formula, **conditions, 'n_frames': n_frames,
@@ -86,8 +95,27 @@ def analyse_conductivity(
         if spread > 1e-6:
             context['volume_spread'] = spread
         return {'results': orm.Dict(results_dict(quantities, **context)), 'curve': _curve(displacements)}
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, ImportError) as error:
         return analysis_failed(error)
+
+
+def _interval(
+    result: MeanSquaredDisplacement, window: tuple[float, float], name: str, conditions: dict[str, Any],
+    warnings: list[str],
+) -> Quantity:  # fmt: skip
+    """Return the diffusivity with an interval."""
+    if name not in INTERVALS:
+        raise ValueError(f'there is no estimate called {name!r}, only {", ".join(INTERVALS)}')
+    found = INTERVALS[name](result, window)
+    return Quantity(
+        name=f'diffusivity.{result.species}.{name}', value=found.diffusivity, error=found.error, unit='cm^2/s',
+        definition=f'{DIFFUSIVITY}: mean and deviation of the {found.method}', n_samples=found.n_samples,
+        error_method=found.method, window=found.window_ps, window_unit='ps', frames_used=result.n_frames,
+        conditions={
+            **conditions, 'lower': found.interval[0], 'upper': found.interval[1], 'confidence': found.confidence
+        },
+        warnings=warnings,
+    )  # fmt: skip
 
 
 def _numbers(

@@ -8,6 +8,7 @@ from aiida import orm
 
 from aiida_softclay.analysis.quantity import check_results
 from aiida_softclay.calcfunctions.equilibrium import drifting, equilibrium_drifts, tolerance_problem
+from aiida_softclay.calcfunctions.glass import summarise_glass
 from aiida_softclay.calcfunctions.structures import (
     build_crystal,
     build_oligomer_glass,
@@ -15,7 +16,6 @@ from aiida_softclay.calcfunctions.structures import (
     build_random_mixture,
     build_slab,
     build_substitution_glass,
-    summarise_glass,
     to_structure,
 )
 from aiida_softclay.structures.checks import composition_units
