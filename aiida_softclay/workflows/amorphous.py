@@ -1,4 +1,4 @@
-"""The amorphous model: two salts as eight rotated particles, relaxed, melted, relaxed and equilibrated."""
+"""The amorphous model: a start, such as eight rotated particles of two salts, treated until it is a glass at rest."""
 
 from __future__ import annotations
 
@@ -8,47 +8,35 @@ from typing import Any
 import numpy as np
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ToContext, WorkChain, while_
+from aiida.engine import ToContext, WorkChain, if_, while_
 
 from aiida_softclay.calcfunctions.equilibrium import (
     drifting,
     equilibrium_drifts,
     equilibrium_rows,
 )
-from aiida_softclay.calcfunctions.structures import (
-    build_particle_assembly,
-    build_slab,
-    summarise_glass,
-)
-from aiida_softclay.calculations.lammps_potential import check_elements, parse_classical
+from aiida_softclay.calcfunctions.glass import summarise_glass
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.trajectory import MdTrajectoryData
-from aiida_softclay.structures.assembly import units_per_particle
-from aiida_softclay.structures.composition import Mixture
-from aiida_softclay.workflows.amorphous_plan import amorphous_plan, parameters_problem
+from aiida_softclay.structures.checks import closest_contact
+from aiida_softclay.structures.starts import GIVEN
+from aiida_softclay.workflows.amorphous_checks import GlassChecksMixin
+from aiida_softclay.workflows.amorphous_energies import GlassEnergiesMixin
+from aiida_softclay.workflows.amorphous_plan import LAST, amorphous_plan, parameters_problem
+from aiida_softclay.workflows.amorphous_start import build_start, material_of, start_problem, start_sentence
 from aiida_softclay.workflows.md import MdWorkChain, classical_inputs
 from aiida_softclay.workflows.protocol import ProtocolMixin
 
-ASSEMBLY_PARAMETERS = ('n_atoms', 'seed', 'contact_scale')
-STAGES = ('relax_1', 'melt', 'relax_2', 'equilibrate')
 
+class AmorphousWorkChain(ProtocolMixin, GlassEnergiesMixin, GlassChecksMixin, WorkChain):
+    """Make the amorphous model of a material by the procedures of the papers.
 
-def validate_mixture(node: orm.Str, _: Any) -> str | None:
-    """Return a sentence if the mixture cannot be made."""
-    try:
-        Mixture.parse(node.value)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-class AmorphousWorkChain(ProtocolMixin, WorkChain):
-    """Make the amorphous model of a two-salt clay by the procedure of gupta2023 (Methods).
-
-    A multilayer slab of the salts, equilibrated by AIMD if one is given and as built otherwise, is cut into a cubic
-    particle; eight copies, turned against each other, are relaxed at 0 K, which closes the gaps, melted at constant
-    volume, relaxed, and equilibrated at zero stress. All four stages are one run of ``softclay.md``.
+    By default that of gupta2023 (Methods): a multilayer slab of the salts, equilibrated by AIMD if one is given and as
+    built otherwise, is cut into a cubic particle; eight copies, turned against each other, are relaxed at 0 K, which
+    closes the gaps, melted at constant volume, relaxed, and equilibrated at zero stress. Other protocols start from
+    grains of one salt, from molecules or from a substituted crystal, and take other steps. All of them are one run of
+    ``softclay.md``, and the last is repeated until nothing drifts any more.
     """
 
     _protocol_file = 'amorphous'
@@ -59,8 +47,13 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
         super().define(spec)
         spec.expose_inputs(MdWorkChain, include=('code', 'potential', 'classical', 'options', 'max_iterations'))
         spec.input(
-            'mixture', valid_type=orm.Str, serializer=orm.to_aiida_type, validator=validate_mixture,
-            help='Two salts and their ratio, for example 2LiCl-GaF3.',
+            'mixture', valid_type=orm.Str, serializer=orm.to_aiida_type,
+            help='The material: salts and their ratio (2LiCl-GaF3), one salt (MgCl2), molecules (Li3Al3O2Cl8, '
+            'LAOC0.3b) or a composition (LiAlO0.75Cl2.5), as the start takes it.',
+        )  # fmt: skip
+        spec.input(
+            'structure', valid_type=orm.StructureData, required=False,
+            help='What the start `given` begins with, for example a glass made by AIMD.',
         )  # fmt: skip
         spec.input(
             'interface', valid_type=orm.StructureData, required=False,
@@ -68,7 +61,7 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
         )  # fmt: skip
         spec.input(
             'parameters', valid_type=orm.Dict, serializer=orm.to_aiida_type, validator=cls.validate_parameters,
-            help='Size, temperatures, durations: see the protocols and their descriptions.',
+            help='Start, steps, size, temperatures, durations: see the protocols and their descriptions.',
         )  # fmt: skip
         spec.inputs.validator = cls.validate_inputs
         spec.outline(
@@ -78,12 +71,17 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
             cls.inspect_md,
             while_(cls.should_extend)(cls.run_extension, cls.inspect_md),
             cls.check_physics,
+            if_(cls.should_compare_energies)(cls.run_energies, cls.inspect_energies),
             cls.results,
         )
         spec.output('structure', valid_type=orm.StructureData, required=False, help='The glass: the last snapshot.')
         spec.output('velocities', valid_type=orm.ArrayData, required=False, help='Velocities of it, Å/ps.')
-        spec.output('initial_structure', valid_type=orm.StructureData, help='The eight particles before relaxation.')
-        spec.output('assembly_report', valid_type=orm.Dict, help='How the particles were cut, turned and packed.')
+        spec.output('initial_structure', valid_type=orm.StructureData, help='The start before the first step.')
+        spec.output('start_report', valid_type=orm.Dict, required=False, help='How it was cut, turned and packed.')
+        spec.output(
+            'labels', valid_type=orm.ArrayData, required=False,
+            help='Grain or molecule of every atom, in the order of the structures; -1 is a free ion.',
+        )  # fmt: skip
         spec.output('statistics', valid_type=orm.Dict, required=False, help='Steps, speed and versions of the run.')
         spec.output_namespace(
             'thermo', valid_type=orm.ArrayData, dynamic=True, required=False, help='Time series of each stage.'
@@ -92,6 +90,15 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
             'trajectories', valid_type=MdTrajectoryData, dynamic=True, required=False, help='Trajectory of each stage.'
         )
         spec.output('results', valid_type=orm.Dict, required=False, help='Density, energy, cell, composition.')
+        spec.output(
+            'checks', valid_type=orm.Dict, required=False,
+            help='Density against experiment, coordination before and after, torn molecules, energy above crystals.',
+        )  # fmt: skip
+        spec.output('picture', valid_type=orm.SinglefileData, required=False, help='The last snapshot, as a png.')
+        spec.output(
+            'energies', valid_type=orm.Dict, required=False,
+            help='Energies at 0 K of the relaxed glass and of the crystals of its material, by the same potential.',
+        )  # fmt: skip
         spec.exit_code(210, 'ERROR_BUILD', message='the structure cannot be built: {message}')
         spec.exit_code(410, 'ERROR_MD', message='the molecular dynamics run failed: {message}')
         spec.exit_code(501, 'ERROR_LOST_ATOMS', message='atoms were lost: {message}')
@@ -103,6 +110,10 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
         )  # fmt: skip
         spec.exit_code(511, 'ERROR_COMPOSITION', message='the glass is {formula}, but {wanted} was built')
         spec.exit_code(
+            513, 'ERROR_CONTACTS',
+            message='{what}: the potential has lost its repulsion there; sample such configurations and fit it again',
+        )  # fmt: skip
+        spec.exit_code(
             512, 'ERROR_NOT_EQUILIBRATED',
             message='after {count} extensions these still drift: {what}; the glass and its numbers are attached, '
             'equilibrate longer (equilibrate.duration_ps, max_extensions) or state wider tolerances',
@@ -110,7 +121,7 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
 
     @classmethod
     def build_plan(cls, parameters: Mapping[str, Any]) -> MdPlan:
-        """Return the four stages.
+        """Return the stages of the steps.
 
         Raises
         ------
@@ -138,30 +149,7 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
         classical = inputs.get('classical') or {}
         if ('potential' in inputs) == ('pair_lines' in classical):
             return 'give either a potential (a model file) or classical.pair_lines, and not both'
-        try:
-            mixture = Mixture.parse(inputs['mixture'].value)
-            elements = mixture.elements
-            if 'potential' in inputs:
-                check_elements(elements, list(inputs['potential'].type_map), 'the potential')
-            else:
-                node = classical['pair_lines']
-                data = node.get_list() if isinstance(node, orm.List) else node.get_dict()
-                if isinstance(data, dict):
-                    names = [file.filename for file in (classical.get('files') or {}).values()]
-                    parse_classical(data, elements, names)
-            units_per_particle(mixture, int(inputs['parameters']['n_atoms']))
-        except (KeyError, TypeError, ValueError) as error:
-            return str(error)
-        if 'interface' in inputs:
-            present = set(inputs['interface'].get_symbols_set())
-            if present != set(elements):
-                return (
-                    f'the interface is made of {", ".join(sorted(present))}, but {mixture} of '
-                    f'{", ".join(sorted(elements))}: give a slab of this mixture'
-                )
-        elif len(mixture.salts) != 2:
-            return f'{mixture} has {len(mixture.salts)} salts: a slab is built from two; or give the input interface'
-        return None
+        return start_problem(inputs)
 
     @classmethod
     def get_builder_from_protocol(
@@ -172,6 +160,7 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
         classical: Mapping[str, Any] | None = None,
         *,
         interface: orm.StructureData | None = None,
+        structure: orm.StructureData | None = None,
         protocol: str | None = None,
         overrides: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
@@ -183,13 +172,15 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
         code : Code
             LAMMPS.
         mixture : str
-            For example ``2LiCl-GaF3``.
+            The material, for example ``2LiCl-GaF3``.
         potential : PotentialData, optional
             Model file; else ``classical``.
         classical : mapping, optional
             ``pair_lines`` and ``files``, as for ``softclay.md``.
         interface : StructureData, optional
             Equilibrated slab.
+        structure : StructureData, optional
+            What to start from instead of what the protocol builds.
         protocol, overrides
             See :meth:`get_available_protocols` and :meth:`get_protocol_descriptions`.
         options : mapping, optional
@@ -202,12 +193,16 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
         """
         text = mixture.value if isinstance(mixture, orm.Str) else str(mixture)
         parameters = cls.get_protocol_inputs(protocol, overrides)
+        if structure is not None:
+            parameters['start'] = GIVEN
         builder = cls.get_builder()
         builder.code = code
         builder.mixture = mixture if isinstance(mixture, orm.Str) else orm.Str(text)
         builder.parameters = orm.Dict({**parameters, 'protocol': protocol or cls.get_default_protocol()})
         if interface is not None:
             builder.interface = interface
+        if structure is not None:
+            builder.structure = structure
         if potential is not None:
             builder.potential = potential
         if classical is not None:
@@ -221,46 +216,32 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
     def setup(self):
         """Unpack the inputs."""
         self.ctx.parameters = self.inputs.parameters.get_dict()
-        self.ctx.mixture = Mixture.parse(self.inputs.mixture.value).name
+        self.ctx.material = material_of(self.inputs).name
+        self.ctx.rule_density = material_of(self.inputs).rule_density
         self.ctx.extensions = 0
 
     def build(self):
-        """Build the slab, unless one is given, and the eight particles."""
-        parameters = self.ctx.parameters
+        """Build the start."""
         try:
-            if 'interface' in self.inputs:
-                interface = self.inputs.interface
-            else:
-                wishes = orm.Dict({'mixture': self.ctx.mixture, **parameters['slab']})
-                slab = build_slab(wishes, metadata={'call_link_label': 'build_slab'})
-                interface = slab['structure']
-                self._warn(slab['report'])
-            assembly = build_particle_assembly(
-                interface,
-                orm.Dict({'mixture': self.ctx.mixture, **{key: parameters[key] for key in ASSEMBLY_PARAMETERS}}),
-                metadata={'call_link_label': 'build_particle_assembly'},
-            )
+            made = build_start(self.inputs)
         except ValueError as error:
             return self.exit_codes.ERROR_BUILD.format(message=str(error))
-        self.ctx.initial = assembly['structure']
-        self.out('initial_structure', assembly['structure'])
-        self.out('assembly_report', assembly['report'])
-        self._warn(assembly['report'])
-        report = assembly['report'].get_dict()
-        self.report(
-            f'eight particles of {self.ctx.mixture}, {report["n_atoms"]} atoms in {report["cell_length_A"]:.2f} Å, '
-            f'{report["density_g_cm3"]:.2f} g/cm^3, interface normals {" ".join(report["interface_normals"])}'
-        )
+        self.ctx.initial = made.structure
+        self.out('initial_structure', made.structure)
+        if 'report' in made:
+            self.out('start_report', made.report)
+        if 'labels' in made:
+            self.out('labels', made.labels)
+        for name in ('slab_report', 'report'):
+            for sentence in made[name]['warnings'] if name in made else ():
+                self.report(f'warning: {sentence}')
+        self.report(start_sentence(material_of(self.inputs), made, self.ctx.parameters['start']))
         return None
-
-    def _warn(self, report: orm.Dict) -> None:
-        for sentence in report['warnings']:
-            self.report(f'warning: {sentence}')
 
     def run_md(self):
         """Submit all stages as one run."""
         plan = self.build_plan(self.ctx.parameters)
-        self.ctx.last_stage = STAGES[-1]
+        self.ctx.last_stage = LAST
         return self._submit(plan, self.ctx.initial, None, 'md')
 
     def _submit(self, plan: MdPlan, structure: orm.StructureData, velocities: orm.ArrayData | None, label: str) -> Any:
@@ -324,7 +305,7 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
         return self._submit(MdPlan.from_dict(plan), md.structure, md.velocities, f'md_extension_{self.ctx.extensions}')
 
     def check_physics(self):
-        """Refuse a glass that has lost its composition, exploded or collapsed."""
+        """Refuse a glass that has lost its composition, exploded or collapsed, as a whole or between two ions."""
         md = self.ctx.md.outputs
         for name in ('structure', 'velocities', 'statistics'):
             self.out(name, md[name])
@@ -335,11 +316,27 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
         rows = equilibrium_rows(thermo, float(self.ctx.parameters['discard_fraction']))
         if not np.isfinite(thermo.get_array('potential_energy_eV')).all():
             return self.exit_codes.ERROR_NOT_FINITE.format(message=f'stage {self.ctx.last_stage}')
-        ratio = float(thermo.get_array('density_g_cm3')[rows].mean()) / Mixture.parse(self.ctx.mixture).rule_density
+        if contact := closest_contact(md.structure.get_ase(), float(self.ctx.parameters['contact_fraction'])):
+            return self.exit_codes.ERROR_CONTACTS.format(what=contact)
+        if self.ctx.rule_density is None:
+            self.report('warning: the density is not judged: the crystals of this material are not known')
+            return None
+        ratio = float(thermo.get_array('density_g_cm3')[rows].mean()) / self.ctx.rule_density
         low, high = self.ctx.parameters['density_range']
         if not low <= ratio <= high:
             return self.exit_codes.ERROR_DENSITY.format(ratio=ratio, low=low, high=high)
         return None
+
+    def _treatment(self) -> dict[str, Any]:
+        """Return the temperatures, times and rates of the steps that were taken."""
+        parameters, steps = self.ctx.parameters, self.ctx.parameters['steps']
+        found: dict[str, Any] = {}
+        if 'melt' in steps:
+            found['melt_temperature_K'] = parameters['melt']['temperature_K']
+            found['melt_duration_ps'] = parameters['melt']['duration_ps']
+        if 'quench' in steps:
+            found['quench_rate_K_per_ps'] = parameters['quench']['rate_K_per_ps']
+        return found
 
     def results(self):
         """Collect the numbers."""
@@ -351,7 +348,7 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
             md.thermo[self.ctx.last_stage],
             orm.Dict(
                 {
-                    'mixture': self.ctx.mixture,
+                    'material': self.ctx.material,
                     'temperature_K': parameters['equilibrate']['temperature_K'],
                     'discard_fraction': parameters['discard_fraction'],
                     'drift_tolerance': parameters['drift_tolerance'],
@@ -361,8 +358,9 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
                         'protocol': parameters.get('protocol', 'own parameters'),
                         'formula': md.structure.get_formula(),
                         'n_atoms': len(md.structure.sites),
-                        'melt_temperature_K': parameters['melt']['temperature_K'],
-                        'melt_duration_ps': parameters['melt']['duration_ps'],
+                        'start': parameters['start'],
+                        'steps': ', '.join(parameters['steps']),
+                        **self._treatment(),
                         'extensions': self.ctx.extensions,
                         **(parameters.get('context') or {}),
                     },
@@ -375,6 +373,8 @@ class AmorphousWorkChain(ProtocolMixin, WorkChain):
         for sentence in density['warnings']:
             self.report(f'warning: {sentence}')
         self.report(f'density {density["value"]:.3f} ± {density["error"] or float("nan"):.3f} g/cm^3')
+        self.check_glass(summary)
+        self.draw_glass()
         left = self._drifting()
         if left and parameters['require_equilibrium']:
             return self.exit_codes.ERROR_NOT_EQUILIBRATED.format(what=', '.join(left), count=self.ctx.extensions)

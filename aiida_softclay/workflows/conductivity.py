@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiida import orm
 
+from aiida_softclay.calcfunctions.onsager import analyse_ionic_conductivity
 from aiida_softclay.calcfunctions.transport import analyse_conductivity
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.structures.ions import IONIC_RADII
@@ -83,11 +84,15 @@ class ConductivityWorkChain(ExperimentWorkChain):
             return f'the charges {listed} do not sum to zero over the structure but to {total:+g}: correct `charges`'
         return None
 
+    def _charges(self) -> dict[str, float]:
+        """Return the charge number of each element of the structure."""
+        return formal_charges(self.inputs.structure.get_ase().get_chemical_symbols(), self.ctx.parameters['charges'])
+
     def run_analysis(self) -> orm.CalcFunctionNode:
         """Find diffusivities and conductivities."""
         parameters = self.ctx.parameters
         options = {
-            'charges': formal_charges(self.inputs.structure.get_ase().get_chemical_symbols(), parameters['charges']),
+            'charges': self._charges(),
             'species': parameters['species'],
             'window_share': parameters['window_share'],
             'hop_length': parameters['hop_length'],
@@ -99,5 +104,25 @@ class ConductivityWorkChain(ExperimentWorkChain):
             self.ctx.md.outputs.thermo.production,
             orm.Dict(options),
             metadata={'call_link_label': 'analyse_conductivity'},
+        )
+        return node
+
+    def further_analyses(self) -> dict[str, Callable[[], orm.CalcFunctionNode]]:
+        """Return the analysis of collective displacements: σ in self and distinct parts, Haven ratio, transference."""
+        return {'collective': self._analyse_collective} if any(self._charges().values()) else {}
+
+    def _analyse_collective(self) -> orm.CalcFunctionNode:
+        parameters = self.ctx.parameters
+        options = {
+            'charges': self._charges(),
+            'hop_length': parameters['hop_length'],
+            'target_temperature_K': parameters['temperature_K'],
+            'context': self.context(),
+        }
+        _, node = analyse_ionic_conductivity.run_get_node(
+            self.ctx.md.outputs.trajectories.production,
+            self.ctx.md.outputs.thermo.production,
+            orm.Dict(options),
+            metadata={'call_link_label': 'analyse_ionic_conductivity'},
         )
         return node

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiida import orm
 
 from aiida_softclay.calcfunctions.mechanics import analyse_stress_strain_curve
+from aiida_softclay.calcfunctions.plasticity import analyse_plasticity
 from aiida_softclay.calculations.md_plan import COMPONENTS, MdPlan
+from aiida_softclay.structures.ions import IONIC_RADII
 from aiida_softclay.workflows.experiment import ExperimentWorkChain
 
 
@@ -77,5 +79,27 @@ class ConstantStrainWorkChain(ExperimentWorkChain):
             self.ctx.md.outputs.thermo.deform,
             orm.Dict(options),
             metadata={'call_link_label': 'analyse_stress_strain_curve'},
+        )
+        return node
+
+    def further_analyses(self) -> dict[str, Callable[[], orm.CalcFunctionNode]]:
+        """Return the analysis of non-affine displacements: where the glass gives way (gupta2023, Fig. 2)."""
+        return {'plasticity': self._analyse_plasticity}
+
+    def _analyse_plasticity(self) -> orm.CalcFunctionNode:
+        parameters = self.ctx.parameters
+        symbols = set(self.inputs.structure.get_symbols_set())
+        charges = {symbol: IONIC_RADII[symbol][1] for symbol in symbols if symbol in IONIC_RADII}
+        options = {
+            'component': parameters['component'],
+            # The neighbours that are followed are those of the cation of the highest charge, Ga in gupta2023.
+            'central': max(charges, key=lambda symbol: (charges[symbol], symbol)) if charges else None,
+            # In a small cell no atom may lie below a tenth of the maximum; percentiles always hold some.
+            'class_rule': 'percentile',
+            'context': self.context(),
+        }
+        trajectories = self.ctx.md.outputs.trajectories
+        _, node = analyse_plasticity.run_get_node(
+            trajectories.deform, orm.Dict(options), metadata={'call_link_label': 'analyse_plasticity'}
         )
         return node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +14,8 @@ from ase.formula import Formula
 from aiida_softclay.calculations.aimd_plan import AimdPlan, melt_quench_segments
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.structures.composition import Mixture
+from aiida_softclay.structures.starts import copies, start_size
+from aiida_softclay.workflows.amorphous_start import start_settings
 from aiida_softclay.workflows.sampling import SampledStructure, sampling_plan
 
 #: Core-seconds per atom and step, measured on one core with the demo's network and CHGNet 0.3.0.
@@ -176,10 +178,42 @@ def estimate_experiment(process: str, parameters: Mapping[str, Any], n_atoms: in
     return estimate_md(process.rpartition('.')[2], WorkflowFactory(process).build_plan(parameters), n_atoms)
 
 
-def estimate_amorphous(parameters: Mapping[str, Any]) -> StageEstimate:
-    """Return the estimate of the amorphous model."""
+def estimate_cooling_rates(parameters: Mapping[str, Any], rates: Iterable[float], n_atoms: int) -> list[StageEstimate]:
+    """Return the estimate of ``softclay.glass_transition`` at each cooling rate in K/ps."""
+    process = 'softclay.glass_transition'
+    return [
+        replace(estimate_experiment(process, {**parameters, 'rate_K_per_ps': rate}, n_atoms), stage=f'{rate:g} K/ps')
+        for rate in rates
+    ]
+
+
+def glass_atoms(parameters: Mapping[str, Any], material: str, structure: Any = None) -> int:
+    """Return about how many atoms the amorphous model of a material will have.
+
+    Parameters
+    ----------
+    parameters : mapping
+        Parameters of ``softclay.amorphous``.
+    material : str
+        The material.
+    structure : StructureData, optional
+        What it starts from, if that is given.
+
+    Raises
+    ------
+    ValueError
+        If material, start and size do not go together.
+    """
+    settings = start_settings(parameters)
+    if structure is not None:
+        return len(structure.sites) * math.prod(copies(settings))
+    return start_size(parameters['start'], material, settings)
+
+
+def estimate_amorphous(parameters: Mapping[str, Any], material: str, structure: Any = None) -> StageEstimate:
+    """Return the estimate of the amorphous model; parameters and errors are those of :func:`glass_atoms`."""
     plan = WorkflowFactory('softclay.amorphous').build_plan(parameters)
-    return estimate_md('amorphous', plan, int(parameters['n_atoms']))
+    return estimate_md('amorphous', plan, glass_atoms(parameters, material, structure))
 
 
 def count_atoms(entry: SampledStructure) -> int:
@@ -225,11 +259,12 @@ def estimate_study(
         stages.append(estimate_fit(fit, mean))
     settings = parameters['amorphous']
     glass = WorkflowFactory('softclay.amorphous').get_protocol_inputs(settings['protocol'], settings['overrides'])
-    stages.append(estimate_amorphous(glass))
+    stages.append(estimate_amorphous(glass, mixture))
+    n_atoms = glass_atoms(glass, mixture)
     for name in ('stress_pulse', 'constant_strain', 'conductivity'):
         process = f'softclay.{name}'
         inputs = WorkflowFactory(process).get_protocol_inputs(
             parameters[name]['protocol'], parameters[name]['overrides']
         )
-        stages.append(estimate_experiment(process, inputs, int(glass['n_atoms'])))
+        stages.append(estimate_experiment(process, inputs, n_atoms))
     return stages

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiida import orm
@@ -15,6 +15,8 @@ from aiida_softclay.data.engine import engine_text
 from aiida_softclay.workflows.md import MdWorkChain, classical_inputs
 from aiida_softclay.workflows.protocol import ProtocolMixin
 
+#: Frames times atoms of the largest trajectory that is analysed while the daemon waits: some seconds.
+LARGEST_IN_DAEMON = 100_000_000
 MD_INPUTS = ('code', 'structure', 'potential', 'classical', 'velocities', 'options', 'max_iterations')
 
 
@@ -85,6 +87,13 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
         spec.expose_outputs(MdWorkChain)
         spec.output('results', valid_type=orm.Dict, help='Numbers with errors, in the results schema.')
         spec.output('curve', valid_type=orm.ArrayData, help='The plotted curves; units in the attribute `units`.')
+        spec.output_namespace(
+            'further', valid_type=orm.Dict, dynamic=True, required=False,
+            help='Numbers of further analyses of the run, in the results schema.',
+        )  # fmt: skip
+        spec.output_namespace(
+            'further_curves', valid_type=orm.ArrayData, dynamic=True, required=False, help='Their curves.'
+        )
         spec.exit_code(410, 'ERROR_MD', message='the molecular dynamics run failed: {message}')
         spec.exit_code(
             501,
@@ -193,6 +202,25 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
         """Run the calcfunction of the experiment and return its process."""
         raise NotImplementedError(f'{type(self).__name__} analyses nothing')
 
+    def further_analyses(self) -> dict[str, Callable[[], orm.CalcFunctionNode]]:
+        """Return further analyses of the run by name; what they cannot find does not fail the experiment."""
+        return {}
+
+    def analyse_further(self) -> None:
+        """Run the further analyses, unless the trajectory is too large for the daemon."""
+        for name, run in self.further_analyses().items():
+            size = max(node.n_frames * node.n_atoms for node in self.ctx.md.outputs.trajectories.values())
+            if size > LARGEST_IN_DAEMON:
+                self.report(f'{name} is left to a job: `softclay launch analyse`, the trajectory is large')
+                continue
+            node = run()
+            if not node.is_finished_ok:
+                self.report(f'warning: no numbers of {name}: {node.exit_message}')
+                continue
+            self.out(f'further.{name}', node.outputs.results)
+            for link in node.base.links.get_outgoing(node_class=orm.ArrayData).all():
+                self.out(f'further_curves.{name}_{link.link_label}', link.node)
+
     def analyse(self):
         """Turn the run into numbers."""
         node = self.run_analysis()
@@ -200,6 +228,7 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
             return self.exit_codes.ERROR_ANALYSIS.format(message=node.exit_message)
         self.out('results', node.outputs.results)
         self.out('curve', node.outputs.curve)
+        self.analyse_further()
         warnings = sorted({text for row in node.outputs.results['numbers'] for text in row['warnings']})
         for text in warnings:
             self.report(f'warning: {text}')

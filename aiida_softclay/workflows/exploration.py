@@ -9,8 +9,8 @@ from typing import Any
 from aiida_softclay.analysis.selection import TrustLevels
 from aiida_softclay.calculations.md_plan import MdPlan, PlanError
 
-#: Name of the only stage of an exploration run.
-STAGE = 'explore'
+#: Name of the stage of an exploration run whose frames are judged, and of the minimisation before it.
+STAGE, RELAXATION = 'explore', 'relax'
 #: Labels become names of links, in which AiiDA reserves the double underscore.
 LABEL = re.compile(r'[A-Za-z0-9]+(_[A-Za-z0-9]+)*')
 CONDITION_KEYS = {
@@ -38,7 +38,8 @@ def exploration_plan(
     Parameters
     ----------
     exploration : mapping
-        ``timestep_ps``, ``frame_every_ps``, ``coupling``, ``tdamp_ps``, ``pdamp_ps``, ``duration_growth``.
+        ``timestep_ps``, ``frame_every_ps``, ``coupling``, ``tdamp_ps``, ``pdamp_ps``, ``duration_growth``,
+        ``relaxation_steps`` (0, or the most iterations of a minimisation of the positions that goes before).
     condition : mapping
         ``temperature_K`` and ``duration_ps``; then ``pressure_GPa`` (compression positive; a missing or null one keeps
         the cell), or ``shear_component`` and ``shear_rate_per_ps`` for a cell strained at a constant rate with its
@@ -86,9 +87,21 @@ def exploration_plan(
             'thermo_every': stride,
             'dump_every': stride,
             'restart_every': max(stride, 1000),
-            'stages': [stage],
+            'stages': [*_relaxation(exploration), stage],
         }
     )
+
+
+def _relaxation(exploration: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the stage that takes the strain out of a structure that was built, before it is heated.
+
+    An amorphous packing is tenths of an eV per atom above a liquid: without it the first picosecond runs at thousands
+    of kelvin, and what is labelled is of no use to the study.
+    """
+    steps = int(exploration.get('relaxation_steps', 0))
+    if not steps:
+        return []
+    return [{'name': RELAXATION, 'kind': 'minimise', 'max_steps': steps, 'force_tolerance_eV_A': 0.05}]
 
 
 def labels_problem(names: Iterable[str], what: str) -> str | None:

@@ -100,7 +100,7 @@ class ExplorationRunsMixin(BoundedBranchesMixin):
             failure = process.exit_message if process.exit_status in exploded else None
             runs[name] = {
                 'structure': structure, 'condition': conditions[condition], 'process': process.uuid,
-                'n_planned': self.run_plan(name).n_frames, 'failure': failure,
+                'n_planned': self.run_plan(name).stage_frames(STAGE), 'failure': failure,
                 'exit_status': process.exit_status,
             }  # fmt: skip
             if not process.is_finished_ok and failure is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,26 @@ def _check_overrides(allowed: Mapping[str, Any], overrides: Mapping[str, Any], w
             raise ProtocolError(f'unknown override `{path}`: this protocol knows {known}')
         if isinstance(value, Mapping) and isinstance(allowed[key], Mapping) and path not in free:
             _check_overrides(allowed[key], value, path, free)
+
+
+def check_overrides(allowed: Mapping[str, Any], overrides: Mapping[str, Any], free: Collection[str] = ()) -> None:
+    """Refuse overrides of values that there are not.
+
+    Parameters
+    ----------
+    allowed : mapping
+        The values, nested.
+    overrides : mapping
+        What replaces some of them, nested alike.
+    free : collection of str
+        Dotted names of mappings whose keys the user may choose.
+
+    Raises
+    ------
+    ProtocolError
+        With the dotted name of the first that is not known.
+    """
+    _check_overrides(allowed, overrides, '', set(free))
 
 
 def leaves(tree: Mapping[str, Any], where: str = '') -> list[str]:
@@ -101,6 +121,6 @@ class ProtocolMixin:
         selected.pop('description', None)
         inputs = recursive_merge(data.get('default_inputs') or {}, selected)
         if overrides:
-            _check_overrides(inputs, overrides, '', set(data.get('free_overrides') or ()))
+            check_overrides(inputs, overrides, data.get('free_overrides') or ())
             inputs = recursive_merge(inputs, overrides)
         return inputs

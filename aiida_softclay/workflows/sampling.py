@@ -25,16 +25,17 @@ from aiida_softclay.workflows.protocol import recursive_merge
 KINDS = {
     'salts': {'min_length'},
     'chemical_system': {'min_length'},
-    'slab': {'min_length', 'n_atoms', 'max_atoms', 'thickness', 'max_strain', 'plane_cells'},
+    'slab': {'min_length', 'n_atoms', 'max_atoms', 'thickness', 'max_strain', 'plane_cells', 'seed'},
     'melt': {'n_formula_units', 'density', 'min_length'},
     'crystal': {'crystal', 'min_length', 'max_atoms', 'diagonal'},
     'oligomers': {'anion', 'cation', 'n_molecules', 'density', 'repeat'},
+    'framework': {'anion', 'cation', 'n_molecules', 'density', 'repeat'},
     'substitution': {'composition', 'parent', 'repeat', 'density', 'density_fraction', 'choice'},
 }
 #: Kinds that take the mixture of the study they belong to; on their own they name it.
 _MIXED = {'slab', 'melt'}
 #: Kinds whose structure is drawn at random and takes a seed.
-_RANDOM = {'melt', 'oligomers', 'substitution'}
+_RANDOM = {'melt', 'oligomers', 'framework', 'substitution'}
 #: Ending of the name of a reference set that asks for its small version.
 DEMO = ':demo'
 _COMMON = {'label', 'kind', 'protocol', 'overrides'}
@@ -49,7 +50,7 @@ class SampledStructure:
     label : str
         Unique; the name of the branch and of the source of its frames.
     kind : str
-        ``crystal``, ``slab``, ``melt``, ``oligomers`` or ``substitution``: which builder makes it.
+        ``crystal``, ``slab``, ``melt``, ``oligomers``, ``framework`` or ``substitution``: which builder makes it.
     parameters : dict
         Parameters of the builder.
     protocol : str
@@ -321,6 +322,7 @@ def build_structure(entry: Mapping[str, Any]) -> orm.StructureData:
         'slab': builders.build_slab,
         'melt': builders.build_random_mixture,
         'oligomers': builders.build_oligomer_glass,
+        'framework': builders.build_framework_glass,
         'substitution': builders.build_substitution_glass,
     }[entry['kind']]
     made = builder(orm.Dict(dict(entry['parameters'])), metadata={'call_link_label': f'build_{entry["label"]}'})

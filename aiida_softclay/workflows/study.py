@@ -304,14 +304,24 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         self.ctx.stages['amorphous'] = amorphous.outputs.results
         self.out('structure', self.ctx.structure)
         self.out('stages.amorphous', amorphous.outputs.results)
+        if 'checks' in amorphous.outputs:
+            self.out('stages.checks', amorphous.outputs.checks)
         return None
 
     def analyse_structure(self):
-        """Compare the neighbours of the ions before and after the melt."""
+        """Compare the neighbours of the ions before and after the melt.
+
+        Two salts with an anion each exchange them; of other mixtures the census of the glass's own checks is all.
+        """
+        try:
+            parameters = exchange_parameters(self.ctx.mixture_text)
+        except ValueError as error:
+            self.report(f'the exchange of anions is not analysed: {error}')
+            return None
         context = {**self.context(), 'stage': 'melt', 'n_atoms': len(self.ctx.structure.sites)}
         _, node = analyse_anion_exchange.run_get_node(
             self.ctx.amorphous.outputs.trajectories.melt,
-            orm.Dict(exchange_parameters(self.ctx.mixture_text, context=context)),
+            orm.Dict({**parameters, 'context': context}),
             metadata={'call_link_label': 'analyse_anion_exchange'},
         )
         if not node.is_finished_ok:
@@ -359,6 +369,8 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             self.ctx.stages[name] = process.outputs.results
             self.out(f'stages.{name}', process.outputs.results)
             self.out(f'curves.{name}', process.outputs.curve)
+            for further in process.outputs.further if 'further' in process.outputs else ():
+                self.out(f'stages.{name}_{further}', process.outputs.further[further])
         self.ctx.failed_experiments = failed
 
     def results(self):

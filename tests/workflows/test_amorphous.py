@@ -8,54 +8,23 @@ import numpy as np
 import pytest
 from aiida.engine import run_get_node
 from aiida.manage.caching import disable_caching
+from glass_samples import SMALL, born_mayer
 
 from aiida_softclay.analysis.quantity import check_results
 from aiida_softclay.calcfunctions.structures import to_structure
 from aiida_softclay.structures.checks import composition_units
 from aiida_softclay.structures.composition import Mixture
 from aiida_softclay.structures.crystals import crystal
-from aiida_softclay.structures.ions import IONIC_RADII, radius
-from aiida_softclay.workflows.amorphous import STAGES, AmorphousWorkChain
+from aiida_softclay.workflows.amorphous import AmorphousWorkChain
 from aiida_softclay.workflows.protocol import ProtocolError
 
-COULOMB = 14.3996
-RHO = 0.3
-#: Dispersion between anions, eV Å⁶; without it the melt has no cohesion beyond its molecules.
-DISPERSION = {('F', 'F'): 20.0, ('F', 'Cl'): 45.0, ('Cl', 'Cl'): 100.0}
-ELEMENTS = ('Li', 'F', 'Cl', 'Ga')
-#: Scaled charges, as is usual for rigid-ion models of halides.
-CHARGES = {element: 0.8 * IONIC_RADII[element][1] for element in ELEMENTS}
-
-
-def born_mayer():
-    """Repulsion that balances the Madelung attraction of a rock-salt bond at the sum of the ionic radii."""
-    lines = ['pair_style born/coul/dsf 0.2 8.0']
-    for i, first in enumerate(ELEMENTS, start=1):
-        for j, second in enumerate(ELEMENTS[i - 1 :], start=i):
-            distance = radius(first) + radius(second)
-            strength = dispersion = 0.0
-            if CHARGES[first] * CHARGES[second] < 0:
-                force = 1.7476 / 6 * COULOMB * abs(CHARGES[first] * CHARGES[second]) / distance**2
-                strength = force * RHO
-            elif CHARGES[first] < 0:
-                strength, dispersion = 0.05, DISPERSION[first, second]
-            lines.append(f'pair_coeff {i} {j} {strength:.6f} {RHO} {distance:.4f} {dispersion} 0.0')
-    return {'elements': list(ELEMENTS), 'lines': lines, 'charges': CHARGES}
-
-
-SMALL = {
-    'n_atoms': 320,
-    'timestep_ps': 0.002,
-    'relax': {'max_steps': 300, 'closing_pressure_GPa': 2.0, 'energy_tolerance': 1e-6},
-    'melt': {'duration_ps': 1.0, 'dump_every': 50},
-    'equilibrate': {'duration_ps': 2.0, 'dump_every': 100},
-    'thermo_every': 10,
-}
+CLASSICAL = {'pair_lines': born_mayer(('Li', 'F', 'Cl', 'Ga'))}
+STAGES = ('relax_1', 'melt', 'relax_2', 'equilibrate')
 
 
 def builder_for(code, mixture='2LiCl-GaF3', overrides=None, **kwargs):
     return AmorphousWorkChain.get_builder_from_protocol(
-        code, mixture, classical={'pair_lines': born_mayer()}, overrides={**SMALL, **(overrides or {})}, **kwargs
+        code, mixture, classical=CLASSICAL, overrides={**SMALL, **(overrides or {})}, **kwargs
     )
 
 
@@ -71,7 +40,7 @@ def test_glass_from_two_salts(lmp_code):
     results = node.outputs.results.get_dict()
     check_results(results)
     numbers = {row['name']: row for row in results['numbers']}
-    report = node.outputs.assembly_report.get_dict()
+    report = node.outputs.start_report.get_dict()
     volumes = node.outputs.thermo.relax_1.get_array('volume_A3')
     assert volumes[0] == pytest.approx(report['cell_length_A'] ** 3, rel=1e-4)
     assert volumes[-1] < 0.97 * volumes[0], 'relaxing under a closing pressure takes the gaps out'
@@ -136,6 +105,26 @@ def test_a_glass_that_never_comes_to_rest_is_refused_with_its_numbers(lmp_code):
     assert 'structure' in node.outputs
 
 
+@pytest.mark.engine
+def test_a_glass_whose_ions_sit_on_each_other_is_refused(lmp_code):
+    """Ions closer than they can be end the run with the pair named; here the bound is set above what the ions keep."""
+    builder = builder_for(
+        lmp_code,
+        overrides={
+            'n_atoms': 64, 'density_range': [0.0, 9.0], 'contact_fraction': 1.0,
+            'melt': {'duration_ps': 0.1, 'dump_every': 50}, 'equilibrate': {'duration_ps': 0.1, 'dump_every': 50},
+            'relax': {'max_steps': 30, 'closing_pressure_GPa': 20.0}, 'steps': ['relax', 'melt', 'equilibrate'],
+        },
+        interface=to_structure(crystal_interface(), 'slab'),
+    )  # fmt: skip
+    node = run_get_node(builder)[1]
+    assert node.exit_status == AmorphousWorkChain.exit_codes.ERROR_CONTACTS.status
+    assert 'pairs are too close; the worst are' in node.exit_message
+    assert 'fit it again' in node.exit_message
+    assert 'structure' in node.outputs
+    assert 'results' not in node.outputs
+
+
 def crystal_interface():
     from aiida_softclay.structures.slabs import interface_slab
 
@@ -150,11 +139,12 @@ def crystal_interface():
         ('2LiCl-GaF3', {'n_atoms': 30}, 'are too few'),
         ('21/17LiCl-GaF3', {}, 'are too few'),
         ('MgCl2-GaF3', {}, 'Mg'),
-        ('LiCl', {}, 'a slab is built from two'),
+        ('LiCl', {}, 'take the start polycrystal'),
         ('2LiCl-GaF3', {'melt': {'temperature_K': -3.0}}, 'kelvin'),
         ('2LiCl-GaF3', {'timestep_ps': 1.0}, 'probably in fs'),
         ('2LiCl-GaF3', {'density_range': [2, 1]}, 'density_range'),
         ('2LiCl-GaF3', {'discard_fraction': 1.0}, 'discard_fraction'),
+        ('2LiCl-GaF3', {'contact_fraction': 1.5}, 'contact_fraction'),
     ],
 )
 def test_bad_input_is_refused_at_submission(lmp_code, mixture, overrides, sentence):

@@ -97,9 +97,9 @@ class StubMd(StubBase):
     @classmethod
     def get_builder_from_protocol(cls, code, structure, plan, *, potential, committee, options):
         assert list(committee) == ['model_01']
-        assert plan.stage_names == ['explore']
+        assert plan.stage_names == ['relax', 'explore']
         cls.scenario['seeds'].append(plan.seed)
-        return cls.planted(run=len(cls.scenario['seeds']) - 1, n_frames=plan.n_frames)
+        return cls.planted(run=len(cls.scenario['seeds']) - 1, n_frames=plan.stage_frames('explore'))
 
     def act(self):
         deviations, status = self.scenario['runs'][self.inputs.what['run']]
@@ -303,6 +303,16 @@ def test_plans_of_the_conditions():
     }  # fmt: skip
 
 
+def test_a_built_structure_is_relaxed_before_it_is_explored():
+    exploration = {'timestep_ps': 0.002, 'frame_every_ps': 0.1, 'coupling': 'iso', 'tdamp_ps': 0.1, 'pdamp_ps': 0.5,
+                   'relaxation_steps': 40}  # fmt: skip
+    plan = exploration_plan(exploration, {'temperature_K': 300, 'duration_ps': 1}, 0, 1)
+    assert [(stage.name, stage.kind) for stage in plan.stages] == [('relax', 'minimise'), ('explore', 'nvt')]
+    assert (plan.stages[0].max_steps, plan.stages[0].relax_cell) == (40, 'none')
+    # The frames that are judged, and the steps by which their deviations are found, are those of the exploration alone.
+    assert (plan.stage_frames('explore'), plan.start_step('explore')) == (11, 0)
+
+
 HOT = {'label': 'hot', 'temperature_K': 900, 'duration_ps': 1.0}
 
 
@@ -319,11 +329,12 @@ HOT = {'label': 'hot', 'temperature_K': 900, 'duration_ps': 1.0}
         ({'stop': {'max_failed_share': 0}}, 'stop.max_failed_share is 0'),
         ({'stop': {'max_generations': True}}, 'stop.max_generations is True'),
         ({'exploration': {'conditions': []}}, 'exploration.conditions is empty'),
+        ({'exploration': {'relaxation_steps': -1}}, 'stage 1 (relax)'),
         ({'exploration': {'conditions': [{'label': 'a'}]}}, r'conditions[0] lacks duration_ps, temperature_K'),
         ({'exploration': {'conditions': [{**HOT, 'pressure': 1}]}}, 'has the unknown keys pressure'),
         ({'exploration': {'conditions': [HOT, HOT]}}, 'has a label twice'),
         ({'exploration': {'conditions': [{**HOT, 'label': 'a__b'}]}}, 'single underscores'),
-        ({'exploration': {'conditions': [{**HOT, 'temperature_K': -5}]}}, 'condition hot: stage 1 (explore)'),
+        ({'exploration': {'conditions': [{**HOT, 'temperature_K': -5}]}}, 'condition hot: stage 2 (explore)'),
         ({'exploration': {'conditions': [{**HOT, 'pressure_GPa': 500}]}}, 'is beyond 100 GPa'),
         ({'exploration': {'conditions': [{**HOT, 'pressure_GPa': 1, 'shear_rate_per_ps': 0.1}]}}, 'both a shear rate'),
     ],

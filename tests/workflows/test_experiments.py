@@ -11,6 +11,7 @@ from ase.calculators.lj import LennardJones
 from ase.units import GPa
 
 from aiida_softclay.analysis.quantity import check_results
+from aiida_softclay.report.figures import plot_curves
 from aiida_softclay.workflows.conductivity import ConductivityWorkChain
 from aiida_softclay.workflows.constant_strain import ConstantStrainWorkChain
 from aiida_softclay.workflows.protocol import ProtocolError
@@ -51,7 +52,7 @@ def static_shear_modulus():
 
 
 @pytest.mark.engine
-def test_modulus_of_argon_is_its_elastic_constant(lmp_code):
+def test_modulus_of_argon_is_its_elastic_constant(lmp_code, tmp_path):
     """At 2 K the shear modulus on the cube axes is C44 of the static crystal, but for a few per cent of softening."""
     builder = ConstantStrainWorkChain.get_builder_from_protocol(
         lmp_code, argon(), classical=ARGON,
@@ -70,6 +71,12 @@ def test_modulus_of_argon_is_its_elastic_constant(lmp_code):
     assert set(node.outputs.thermo) == {'equilibrate', 'deform'}
     assert node.outputs.trajectories.deform.n_atoms == 256
     assert node.outputs.results['context']['protocol'] == 'demo'
+    # A cold crystal deforms affinely: what is left is its thermal motion, some hundredths of an Å.
+    plasticity = node.outputs.further.plasticity.get_dict()
+    check_results(plasticity)
+    assert 0 < next(row['value'] for row in plasticity['numbers'] if row['name'] == 'd2min') < 0.1
+    assert node.outputs.further_curves.plasticity_atoms.get_array('d2min').shape[1] == 256
+    assert plot_curves(node, tmp_path / 'strain.png') == ['constant_strain', 'plasticity', 'd2min']
 
 
 @pytest.mark.engine
@@ -119,6 +126,7 @@ def test_diffusion_of_liquid_argon(lmp_code):
     assert diffusivity['conditions']['temperature_K'] == pytest.approx(94.4, rel=0.03)
     assert diffusivity['conditions']['msd_exponent'] == pytest.approx(1, abs=0.15)
     assert node.outputs.curve.get_array('msd_Ar')[0] == 0
+    assert 'further' not in node.outputs, 'atoms without charge carry no current'
 
 
 @pytest.mark.parametrize('process', EXPERIMENTS)

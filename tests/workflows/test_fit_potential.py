@@ -103,7 +103,8 @@ pytestmark = pytest.mark.filterwarnings('ignore')
 @pytest.mark.engine
 def test_a_training_killed_twice_is_continued_to_one_learning_curve(fit, uninterrupted):
     assert fit.is_finished_ok, fit.exit_message
-    jobs = jobs_of(fit, 'train')
+    # A checkpoint that the signal caught half written is told (303), and the training goes on from the one before.
+    jobs = [job for job in jobs_of(fit, 'train') if job.exit_status != 303]
     assert [job.exit_status for job in jobs] == [400, 400, 0]
     assert 'continue from model.ckpt-' in jobs[0].exit_message
     assert [job.outputs.statistics['stopped_before_walltime'] for job in jobs] == [False, True, False]

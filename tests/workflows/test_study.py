@@ -44,6 +44,8 @@ OVERRIDES = {
             'equilibrate': {'duration_ps': 0.04, 'dump_every': 5, 'coupling': 'iso'},
             'thermo_every': 1,
             'density_range': [0.01, 100.0],
+            'contact_fraction': 0.0,
+            'reference_energies': False,
         }
     },
     'stress_pulse': {
