@@ -13,7 +13,20 @@ from aiida.cmdline.params import options, types
 #: Command name to the module that defines a click command of that name; loaded when it is called or helped.
 COMMANDS = {
     name: f'aiida_softclay.cli.{name}'
-    for name in ('launch', 'status', 'results', 'trace', 'graph', 'plot', 'check', 'crystals', 'frames', 'setup')
+    for name in (
+        'launch',
+        'status',
+        'results',
+        'trace',
+        'graph',
+        'plot',
+        'check',
+        'crystals',
+        'screening',
+        'build',
+        'frames',
+        'setup',
+    )
 }
 
 

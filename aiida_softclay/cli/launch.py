@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,22 @@ import click
 from aiida.cmdline.params import types
 from aiida.cmdline.utils import echo
 
+from aiida_softclay.cli.launch_analyse import analyse
 from aiida_softclay.cli.launch_build_potential import build_potential
 from aiida_softclay.cli.launch_committee import fit_committee
 from aiida_softclay.cli.launch_concurrent import concurrent_learning
+from aiida_softclay.cli.launch_glass_transition import glass_transition
 from aiida_softclay.cli.launch_label import label
 from aiida_softclay.cli.launch_melt_quench import melt_quench
+from aiida_softclay.cli.launch_reaction_energy import reaction_energy
 from aiida_softclay.cli.launch_validate import validate_potential
-from aiida_softclay.cli.launching import find_family, launch_command, read_structures_file
+from aiida_softclay.cli.launching import (
+    check_builder,
+    find_family,
+    launch_command,
+    read_choices,
+    read_structures_file,
+)
 
 
 @click.group('launch')
@@ -40,7 +50,8 @@ def _build(process: str, *args: Any, **kwargs: Any) -> Any:
 @launch.command('protocols')
 @click.argument('process', type=click.Choice(
     ['study', 'build_potential', 'aimd', 'melt_quench', 'fit_potential', 'fit_committee', 'concurrent_learning',
-     'validate_potential', 'label', 'amorphous', 'stress_pulse', 'constant_strain', 'conductivity']
+     'validate_potential', 'label', 'reaction_energy', 'amorphous', 'stress_pulse', 'constant_strain',
+     'glass_transition', 'conductivity']
 ))  # fmt: skip
 @click.argument('protocol', required=False)
 def protocols(process: str, protocol: str | None) -> None:
@@ -115,20 +126,60 @@ def fit_potential(frames, parent_folder, protocol, overrides, options, codes):
 
 
 @launch_command('amorphous', 'lmp')
-@click.argument('mixture')
+@click.argument('material')
 @POTENTIAL
 @click.option(
     '--interface', type=types.DataParamType(sub_classes=('aiida.data:core.structure',)), help='Equilibrated slab.'
 )
-def amorphous(mixture, potential, interface, protocol, overrides, options, codes):
-    """Build and equilibrate the glass of MIXTURE with a fitted potential."""
+@click.option(
+    '--structure', type=types.DataParamType(sub_classes=('aiida.data:core.structure',)),
+    help='What to start from, such as a glass made by AIMD, instead of what the protocol builds.',
+)  # fmt: skip
+def amorphous(material, potential, interface, structure, protocol, overrides, options, codes):
+    """Build and equilibrate the glass of MATERIAL with a fitted potential.
+
+    MATERIAL is written as the start of the protocol takes it: 2LiCl-GaF3, MgCl2, Li3Al3O2Cl8, LAOC0.3b,
+    LiAlO0.75Cl2.5. `softclay build` shows the cell without running anything.
+    """
     from aiida_softclay.workflows.estimate import estimate_amorphous
 
     builder = _build(
-        'softclay.amorphous', codes['lmp'], mixture, potential=_required(potential), interface=interface,
-        protocol=protocol, overrides=overrides, options=options,
+        'softclay.amorphous', codes['lmp'], material, potential=_required(potential), interface=interface,
+        structure=structure, protocol=protocol, overrides=overrides, options=options,
     )  # fmt: skip
-    return builder, [estimate_amorphous(builder.parameters.get_dict())]
+    return builder, [estimate_amorphous(builder.parameters.get_dict(), material, structure)]
+
+
+@launch_command('amorphous-series', 'lmp')
+@click.argument('material')
+@POTENTIAL
+@click.option(
+    '--vary', multiple=True, required=True, metavar='NAME=V1,V2,…',
+    help='A parameter of the protocol and its values, for example melt.temperature_K=700,900,1100; '
+    'several make every combination.',
+)  # fmt: skip
+@click.option(
+    '--structure', type=types.DataParamType(sub_classes=('aiida.data:core.structure',)),
+    help='What to start from instead of what the protocol builds.',
+)  # fmt: skip
+@click.option('--max-jobs', type=click.IntRange(1), help='Most variants at once.')
+def amorphous_series(material, potential, vary, structure, max_jobs, protocol, overrides, options, codes):
+    """Make the glass of MATERIAL once for each value of some parameters: melt temperatures, cooling rates, seeds."""
+    from aiida_softclay.workflows.amorphous_series import variants_of
+    from aiida_softclay.workflows.estimate import estimate_amorphous
+    from aiida_softclay.workflows.protocol import recursive_merge
+
+    variants = variants_of(read_choices(vary))
+    builder = _build(
+        'softclay.amorphous_series', codes['lmp'], material, variants, potential=_required(potential),
+        structure=structure, protocol=protocol, overrides=overrides, options=options, max_concurrent_jobs=max_jobs,
+    )  # fmt: skip
+    check_builder(builder)
+    base = builder.parameters.get_dict()
+    return builder, [
+        replace(estimate_amorphous(recursive_merge(base, changed), material, structure), stage=label)
+        for label, changed in variants.items()
+    ]
 
 
 @launch_command('md', 'lmp')
@@ -209,6 +260,7 @@ def _load_structure(text: str, min_length: float) -> Any:
 
 for _command in (
     study, build_potential, aimd, melt_quench, fit_potential, fit_committee, concurrent_learning, validate_potential,
-    label, amorphous, md, *EXPERIMENTS,
+    label, reaction_energy, amorphous, amorphous_series, md, analyse, glass_transition,
+    *EXPERIMENTS,
 ):  # fmt: skip
     launch.add_command(_command)

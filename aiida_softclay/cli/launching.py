@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ ENGINES = {
     'vasp': ('softclay.vasp_md', 'vasp.vasp'),
     'dp': ('softclay.dp.train', 'softclay.dp.freeze', 'softclay.dp.compress', 'softclay.dp.test'),
     'lmp': ('softclay.lammps', 'lammps.raw', 'lammps.base'),
+    'analyse': ('softclay.analysis',),
 }
 
 
@@ -38,12 +39,29 @@ def find_code(engine: str, label: str | None):
     filters = {'attributes.input_plugin': {'in': list(ENGINES[engine])}}
     found = orm.QueryBuilder().append(orm.InstalledCode, filters=filters).all(flat=True)
     codes = [code for code in found if not code.is_hidden]
+    if not codes and engine == 'analyse':
+        return _make_analysis_code()
     if not codes:
         echo.echo_critical(f'no code runs {engine} here: `./setup_profile.sh` makes one, or name yours with --{engine}')
     if len(codes) > 1:
         labels = ', '.join(sorted(code.full_label for code in codes))
         echo.echo_critical(f'several codes run {engine}: choose with --{engine} from {labels}')
     return codes[0]
+
+
+def _make_analysis_code() -> Any:
+    """Return a code for analyses on the computer of the setup: the program comes with this package."""
+    from aiida import orm
+    from aiida.common.exceptions import NotExistent
+
+    from aiida_softclay.setup.codes import ANALYSIS, ensure_code
+    from aiida_softclay.setup.errors import SetupError
+
+    try:
+        computer = orm.load_computer('localhost')
+        return ensure_code(ANALYSIS, computer, None, 1, Path.cwd(), echo.echo_report)
+    except (NotExistent, SetupError) as error:
+        echo.echo_critical(f'no code runs softclay-analyse here, and none can be made: {error}; give --analyse')
 
 
 def read_structures_file(path: Path, index: Any = None) -> Any:
@@ -111,6 +129,28 @@ def read_overrides(path: Path | None) -> dict[str, Any] | None:
     if not isinstance(content, dict):
         echo.echo_critical(f'{path} must hold a mapping of overrides, like the protocol it changes')
     return content
+
+
+def read_choices(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the values of ``NAME=V1,V2`` by dotted name.
+
+    >>> read_choices(['melt.temperature_K=700,900', 'quench.ensemble=npt'])
+    {'melt.temperature_K': [700, 900], 'quench.ensemble': ['npt']}
+    """
+    import yaml
+
+    choices: dict[str, list[Any]] = {}
+    for text in texts:
+        name, equals, values = text.partition('=')
+        if not (name.strip() and equals and values.strip()):
+            echo.echo_critical(f'{text} is not NAME=V1,V2: write for example melt.temperature_K=700,900,1100')
+        if name.strip() in choices:
+            echo.echo_critical(f'{name.strip()} is varied twice: give all its values at once')
+        try:
+            choices[name.strip()] = [yaml.safe_load(value) for value in values.split(',')]
+        except yaml.YAMLError as error:
+            echo.echo_critical(f'{values} cannot be read: {error}')
+    return choices
 
 
 OVERRIDES = click.option(

@@ -18,7 +18,7 @@ from aiida_softclay.cli.params import PROCESS
 )  # fmt: skip
 @decorators.with_dbenv()
 def plot(process, output):
-    """Plot the curves of PROCESS, a study or one of the experiments."""
+    """Plot the curves of PROCESS: a study, an experiment, a validation, or a glass with its cell."""
     from aiida_softclay.report.figures import plot_curves
 
     path = output or Path(f'softclay-plot-{process.pk}.png')

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
+from aiida_softclay.report.analysis_figures import analysis_panels
+from aiida_softclay.report.glass_figures import glass_panels
 from aiida_softclay.report.validation_figures import COLOURS, validation_panels
 
 #: A node and what draws it on axes.
-Panel = tuple[orm.ArrayData, Callable[[Any, orm.ArrayData], None]]
+Panel = tuple[orm.Data, Callable[[Any, Any], None]]
 
 
 def _pair_distributions(axes: Any, curve: orm.ArrayData) -> None:
@@ -65,9 +67,9 @@ _PANELS: dict[str, Callable[[Any, orm.ArrayData], None]] = {
 
 
 def panels_of(process: orm.ProcessNode) -> dict[str, Panel]:
-    """Return what there is to draw of a study, of one experiment or of a validation, by the name of the panel."""
+    """Return what there is to draw of a study, experiment, analysis, glass or validation, by the name of the panel."""
     found: dict[str, Panel] = {name: (curve, _PANELS[name]) for name, curve in curves_of(process).items()}
-    return found | validation_panels(process)
+    return found | analysis_panels(process) | glass_panels(process) | validation_panels(process)
 
 
 def curves_of(process: orm.ProcessNode) -> dict[str, orm.ArrayData]:
@@ -91,7 +93,7 @@ def plot_curves(process: orm.ProcessNode, path: Path) -> list[str]:
     Parameters
     ----------
     process : aiida.orm.ProcessNode
-        A study, one of the experiments, or a validation.
+        A study, one of the experiments, an amorphous model, or a validation.
     path : pathlib.Path
         Where to write; the suffix (``.png``, ``.svg``, ``.pdf``) decides the format.
 

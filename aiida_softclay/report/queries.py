@@ -86,7 +86,7 @@ def results_table(
     Parameters
     ----------
     process : aiida.orm.ProcessNode, optional
-        Only the numbers of this workchain.
+        Only the numbers of this workchain or analysis job.
     name : str, optional
         Shell-style pattern on the name of the number, for example ``diffusivity.*``.
     mixture, engine : str, optional
@@ -108,14 +108,19 @@ def results_table(
     if process is not None:
         filters['id'] = process.pk
     query = orm.QueryBuilder()
-    query.append(orm.WorkChainNode, filters=filters, tag='workchain', project=['id', 'attributes.process_label'])
+    # A workchain returns its numbers, an analysis job makes them.
+    makers = (orm.WorkChainNode, orm.CalcJobNode)
+    query.append(makers, filters=filters, tag='maker', project=['id', 'attributes.process_label'])
     node_filters: dict[str, Any] = {'attributes.schema': SCHEMA}
     if since is not None:
         node_filters['ctime'] = {'>=': since}
     query.append(
         orm.Dict,
-        with_incoming='workchain',
-        edge_filters={'label': 'results', 'type': 'return'},
+        with_incoming='maker',
+        edge_filters={
+            'or': [{'label': 'results'}, {'label': {'like': r'further\_\_%'}}],
+            'type': {'in': ['return', 'create']},
+        },
         filters=node_filters,
         project=['id', 'ctime', 'attributes'],
     )
@@ -126,7 +131,7 @@ def results_table(
         children = orm.QueryBuilder()
         children.append(orm.WorkChainNode, tag='caller')
         children.append(
-            orm.WorkChainNode,
+            makers,
             with_incoming='caller',
             filters={'id': {'in': sorted({row[0] for row in found})}},
             project='id',

@@ -38,6 +38,8 @@ ENGINES = (
     Engine('dp', 'dp', 'softclay.dp.train', '--dp', _TENSORFLOW),
     Engine('vasp', 'softclay-vasp', 'softclay.vasp_md', '--vasp', ('SOFTCLAY_THREADS',)),
 )
+#: The program of analysis jobs; its code is made when it is first needed.
+ANALYSIS = Engine('analyse', 'softclay-analyse', 'softclay.analysis', '--analyse', ('NUMBA_NUM_THREADS',))
 
 
 def thread_settings(engine: Engine, threads: int, *, local: bool) -> str:

@@ -44,7 +44,7 @@ def test_set_as_json_and_table():
     assert all(row['atoms'] <= 40 for row in rows)
     text = run('--set', 'you2025', '--demo')
     assert 'Published: 3 structures' in text
-    assert '(!) The paper lays its trimers out' in text
+    assert '(!) The paper relaxes its trimers by DFT' in text
 
 
 @pytest.mark.parametrize(
