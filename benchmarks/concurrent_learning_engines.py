@@ -16,7 +16,9 @@ os.environ.update(OMP_NUM_THREADS='1', DP_INTRA_OP_PARALLELISM_THREADS='1', DP_I
 import numpy as np
 
 SYSTEM, FORMULA_UNITS, ELEMENTS = '2LiCl-GaF3', 2, ['Li', 'Ga', 'Cl', 'F']
-TIMESTEP_FS, STRIDE = 2.0, 10
+TIMESTEP_FS, STRIDE, RELAXATION_STEPS = 2.0, 10, 100
+#: Most neighbours of each element within the cutoff; 10, 6, 11 and 14 in two melt-quenches.
+SEL = [12, 8, 12, 16]
 
 
 # ---- the embedded engine: molecular dynamics and single points with the driver's own parts --------------------------
@@ -96,16 +98,21 @@ def mixture(seed):
 
 
 # ---- dp, in processes forked from one that has imported it ---------------------------------------------------------
+def _write_to(path):
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1), os.dup2(log, 2)
+
+
 def _dp(folder, arguments):
     os.chdir(folder)
-    log = os.open(f'{arguments[1]}.log', os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(log, 1), os.dup2(log, 2)
+    _write_to(f'{arguments[1]}.log')
     from deepmd.main import main
 
     main(arguments)
 
 
 def _predict(queue, models, frames, numbers):
+    _write_to(Path(models[0]).with_name('predict.log'))
     from deepmd.infer import DeepPot
 
     types = [ELEMENTS.index(symbol) for symbol in numbers]
@@ -150,21 +157,21 @@ class Trainer:
         return folder / 'model.pb'
 
     def _input(self, seed):
-        descriptor = {'type': 'se_e2_a', 'sel': [30] * len(ELEMENTS), 'rcut': 5.5, 'rcut_smth': 2.0, 'axis_neuron': 4,
-                      'neuron': [8, 16, 32], 'type_one_side': True, 'precision': 'float32', 'seed': seed}  # fmt: skip
+        descriptor = {'type': 'se_e2_a', 'sel': SEL, 'rcut': 4.5, 'rcut_smth': 0.5, 'axis_neuron': 6,
+                      'neuron': [12, 24, 48], 'type_one_side': True, 'precision': 'float32', 'seed': seed}  # fmt: skip
         return {
             'model': {
                 'type_map': ELEMENTS,
                 'descriptor': descriptor,
-                'fitting_net': {'neuron': [32, 32, 32], 'precision': 'float32', 'seed': seed + 1},
+                'fitting_net': {'neuron': [64, 64, 64], 'precision': 'float32', 'seed': seed + 1},
             },
             'learning_rate': {
-                'type': 'exp', 'start_lr': 5e-3, 'stop_lr': 1e-5, 'decay_steps': max(self.steps // 100, 1)
+                'type': 'exp', 'start_lr': 2e-2, 'stop_lr': 1e-4, 'decay_steps': max(self.steps // 100, 1)
             },
-            'loss': {'type': 'ener', 'start_pref_e': 0.02, 'limit_pref_e': 1, 'start_pref_f': 1000, 'limit_pref_f': 1,
+            'loss': {'type': 'ener', 'start_pref_e': 0.02, 'limit_pref_e': 1, 'start_pref_f': 1000, 'limit_pref_f': 100,
                      'start_pref_v': 0.02, 'limit_pref_v': 0.1},
             'training': {'numb_steps': self.steps, 'disp_freq': 100, 'save_freq': self.steps, 'seed': seed + 2,
-                         'training_data': {'systems': ['data'], 'batch_size': 8}},
+                         'training_data': {'systems': ['data'], 'batch_size': 4}},
         }  # fmt: skip
 
     def errors(self, models, test):
@@ -191,48 +198,62 @@ class Trainer:
 
 
 # ---- exploration with lmp and the package's plans and selection ----------------------------------------------------
-def explore(folder, models, start, condition, duration_ps, seed):
-    """Run one condition, driven by the first model.
+def explore(folder, models, starts, conditions, duration_ps, seed):
+    """Run each start at its condition, driven by the first model; one process runs all, since it starts slowly.
 
     Returns
     -------
-    list
-        The frames it reached: positions, cell, largest deviation of a force (eV/Å).
-    int
-        Frames that were planned.
+    list of tuple
+        For each run the frames it reached (positions, cell, largest deviation of a force in eV/Å), and how many were
+        planned.
     """
     from aiida_softclay.calculations.lammps_script import write_script
     from aiida_softclay.calculations.lammps_system import data_file, lammps_cell
-    from aiida_softclay.data.trajectory_file import TrajectoryFile
-    from aiida_softclay.parsers.lammps_results import convert_dump
     from aiida_softclay.workflows.exploration import exploration_plan
 
-    folder.mkdir(parents=True)
     rules = {'timestep_ps': TIMESTEP_FS / 1000, 'frame_every_ps': STRIDE * TIMESTEP_FS / 1000, 'coupling': 'tri',
-             'tdamp_ps': 0.1, 'pdamp_ps': 0.5}  # fmt: skip
-    wanted = {key: value for key, value in condition.items() if key != 'strain'} | {'duration_ps': duration_ps}
-    plan = exploration_plan(rules, wanted, 0, seed)
-    system, symbols = lammps_cell(start.cell.array), start.get_chemical_symbols()
-    (folder / 'structure.data').write_text(
-        data_file(symbols, start.positions @ system.rotation, system.cell, ELEMENTS, {}, None)
-    )
+             'tdamp_ps': 0.1, 'pdamp_ps': 0.5, 'relaxation_steps': RELAXATION_STEPS}  # fmt: skip
     lines = [f'pair_style deepmd {" ".join(map(str, models))} out_file deviation.out out_freq {STRIDE}',
              f'pair_coeff * * {" ".join(ELEMENTS)}']  # fmt: skip
-    (folder / 'input.in').write_text(write_script(plan, lines, has_velocities=False))
+    plans = []
+    for k, (start, condition) in enumerate(zip(starts, conditions, strict=True)):
+        wanted = {key: value for key, value in condition.items() if key != 'strain'} | {'duration_ps': duration_ps}
+        plans.append(exploration_plan(rules, wanted, 0, seed + k))
+        system, place = lammps_cell(start.cell.array), folder / str(k)
+        place.mkdir(parents=True)
+        symbols = start.get_chemical_symbols()
+        (place / 'structure.data').write_text(
+            data_file(symbols, start.positions @ system.rotation, system.cell, ELEMENTS, {}, None)
+        )
+        (place / 'input.in').write_text(write_script(plans[k], lines, has_velocities=False))
+    waiting = list(range(len(plans)))
+    while waiting:
+        _run_all(folder, waiting)
+        # An explosion ends the process: the run that had begun is what it is, those after it are still to be done.
+        waiting = [k for k in waiting[1:] if not (folder / str(k) / 'log.lammps').exists()]
+    return [(_reached(plan, folder / str(k), symbols), plan.stage_frames('explore')) for k, plan in enumerate(plans)]
+
+
+def _run_all(folder, numbers):
+    commands = [f'clear\nshell cd {folder / str(k)}\nlog log.lammps\ninclude input.in' for k in numbers]
+    (folder / 'all.in').write_text('\n'.join(commands) + '\n')
     program = Path(sys.executable).parent / 'lmp'
-    with open(folder / 'out', 'w') as out:
-        subprocess.run([program, '-in', 'input.in', '-log', 'log.lammps', '-screen', 'none'], cwd=folder, stdout=out,
+    with open(folder / 'out', 'a') as out:
+        subprocess.run([program, '-in', 'all.in', '-log', 'none', '-screen', 'none'], cwd=folder, stdout=out,
                        stderr=out, check=False)  # fmt: skip
-    written = folder / 'deviation.out'
+
+
+def _reached(plan, folder, symbols):
+    """Return the frames of an exploration with their deviations; those of the relaxation before it do not count."""
+    from aiida_softclay.data.trajectory_file import TrajectoryFile
+    from aiida_softclay.parsers.lammps_results import convert_dump
+    from aiida_softclay.workflows.exploration import STAGE
+
+    written, target = folder / 'deviation.out', folder / f'{STAGE}.h5'
     rows = np.loadtxt(written, ndmin=2, usecols=(0, 4)) if written.exists() else np.empty((0, 2))
     deviation = {int(step): value for step, value in rows}
-    reached = []
-    for name in plan.stage_names:
-        target = folder / f'{name}.h5'
-        if convert_dump(plan, name, folder, target, symbols, {})[0]:
-            with TrajectoryFile(target) as file:
-                reached += [
-                    (frame.positions.astype(float), frame.cell, deviation.get(frame.step, np.nan))
-                    for frame in file.iter_frames()
-                ]
-    return reached, plan.n_frames
+    if not convert_dump(plan, STAGE, folder, target, symbols, {})[0]:
+        return []
+    with TrajectoryFile(target) as file:
+        return [(frame.positions.astype(float), frame.cell, deviation.get(frame.step, np.nan))
+                for frame in file.iter_frames()]  # fmt: skip
