@@ -19,11 +19,13 @@ from aiida_softclay.calculations.lammps_committee import (
     pair_style_line,
 )
 from aiida_softclay.calculations.lammps_potential import check_elements, parse_classical
+from aiida_softclay.calculations.lammps_resources import thread_lines
 from aiida_softclay.calculations.lammps_script import (
     DATA_FILE,
     DUMP_SUFFIX,
     FINAL_FILE,
     LOG_FILE,
+    RESTART_FILES,
     RESUME_FILE,
     Resume,
     write_script,
@@ -34,12 +36,6 @@ from aiida_softclay.calculations.md_plan import MdPlan, PlanError
 LammpsRawCalculation = CalculationFactory('lammps.raw')
 PotentialData = DataFactory('softclay.potential')
 MdTrajectoryData = DataFactory('softclay.trajectory')
-
-THREAD_VARIABLES = (
-    'OMP_NUM_THREADS',
-    'TF_NUM_INTRAOP_THREADS',
-    'DP_INTRA_OP_PARALLELISM_THREADS',
-)
 
 
 def structure_symbols(structure: orm.StructureData) -> list[str]:
@@ -290,6 +286,12 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
         spec.exit_code(
             312, 'ERROR_INCOMPLETE_OUTPUT', message='the run completed, but its output is not whole: {error}'
         )
+        spec.exit_code(
+            313,
+            'ERROR_SEAM',
+            message='the job does not go on where the one before it stopped, at step {step} of stage {stage}: '
+            '{differences}. Its restart file is not that of this run, or the potential is another one',
+        )
         spec.exit_code(320, 'ERROR_LAMMPS', message='LAMMPS stopped with an error: {error}')
         spec.exit_code(
             321,
@@ -301,6 +303,12 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
             322,
             'ERROR_MODEL_REFUSED',
             message='the model does not fit the structure, the plugin or its elements: {error}',
+        )
+        spec.exit_code(
+            323,
+            'ERROR_MPI_RANKS',
+            message='{requested} MPI ranks were asked for, but LAMMPS ran with {actual}: {requested} programs wrote '
+            'the same files. The mpirun of the computer is not that of the MPI library LAMMPS was built with',
         )
         spec.exit_code(
             400,
@@ -326,6 +334,13 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
             'ERROR_NOT_FINITE',
             message='energies or positions are not finite in stage {stage} after step {step}: {error}. '
             'The structure or the potential is unphysical there',
+        )
+        spec.exit_code(
+            504,
+            'ERROR_TEMPERATURE_RUNAWAY',
+            message='the temperature ran away in stage {stage}: {temperature:.0f} K at step {step}, the limit is '
+            '{limit:g} K. The structure or the potential is unphysical there, or the time step is too long; the limit '
+            'is max_temperature_K of the plan',
         )
         spec.exit_code(
             503,
@@ -382,7 +397,7 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
         # The files are nodes already, and the data file follows from the structure.
         calcinfo.provenance_exclude_list = [*copied, DATA_FILE]
         calcinfo.retrieve_list = [options.output_filename, LOG_FILE]
-        calcinfo.retrieve_temporary_list = [f'*{DUMP_SUFFIX}', FINAL_FILE, '*.restart']
+        calcinfo.retrieve_temporary_list = [f'*{DUMP_SUFFIX}', FINAL_FILE, RESTART_FILES]
         if inputs.get('committee'):
             calcinfo.retrieve_temporary_list.append(DEVIATION_FILE)
         if 'settings' in inputs:
@@ -391,7 +406,5 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
             parent = inputs.parent_folder
             source = str(PurePosixPath(parent.get_remote_path()) / restart_file)
             calcinfo.remote_copy_list = [(parent.computer.uuid, source, RESUME_FILE)]
-        threads = options.resources.get('num_cores_per_mpiproc')
-        if threads:
-            calcinfo.prepend_text = '\n'.join(f'export {name}={int(threads)}' for name in THREAD_VARIABLES)
+        calcinfo.prepend_text = thread_lines(options.resources)
         return calcinfo

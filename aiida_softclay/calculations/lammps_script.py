@@ -28,6 +28,8 @@ from aiida_softclay.calculations.md_plan import (
 
 DATA_FILE = 'structure.data'
 RESUME_FILE = 'resume.restart'
+# Two dots: the files that this run writes, and not the one it went on from.
+RESTART_FILES = '*.*.restart'
 FINAL_FILE = 'final.dump'
 LOG_FILE = 'log.lammps'
 DUMP_SUFFIX = '.dump.bin'
@@ -45,6 +47,9 @@ VOLUME_CONVERGED = 1.0e-5
 PRESSURE_CONVERGED_BAR = 50.0
 VOLUME_CLOSED = 1.0e-3
 LARGEST_VOLUME_CHANGE_PER_ITERATION = 0.002
+# Steps between two looks at the clock and at the temperature.
+CHECK_EVERY = 10
+RUNAWAY_FIX = 'runaway_'
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,12 @@ def write_script(
     max_wallclock_seconds : float, optional
         Limit of the scheduler; the run stops itself before it.
     """
-    lines = [
-        '# Written by aiida-softclay from the plan of the calculation.',
+    lines = ['# Written by aiida-softclay from the plan of the calculation.']
+    if max_wallclock_seconds is not None:
+        # Before anything else: loading a large model takes part of the time, too.
+        limit = max_wallclock_seconds - wallclock_margin(max_wallclock_seconds)
+        lines += [f'timer timeout {_clock(limit)} every {CHECK_EVERY}']
+    lines += [
         'units metal',
         'atom_style charge',
         'boundary p p p',
@@ -110,9 +119,6 @@ def write_script(
         f'thermo_style custom {" ".join(THERMO_KEYWORDS)}',
         'thermo_modify lost error norm no flush yes format float %.12g',
     ]
-    if max_wallclock_seconds is not None:
-        limit = max_wallclock_seconds - wallclock_margin(max_wallclock_seconds)
-        lines += [f'timer timeout {_clock(limit)} every 10']
     first = 0 if resume is None else plan.stage_names.index(resume.stage)
     for index in range(first, len(plan.stages)):
         within = resume is not None and index == first and resume.within
@@ -155,7 +161,7 @@ def _stage_lines(plan: MdPlan, index: int, within: bool, has_velocities: bool, h
     if isinstance(stage, MinimiseStage):
         lines += _minimise_lines(stage, start, has_timer)
     else:
-        fixes = _fix_lines(plan, stage)
+        fixes = [*_fix_lines(plan, stage), *_runaway_lines(plan, stage)]
         lines += [line for _, line in fixes]
         lines += [
             # `start` and `stop` make ramps and strains run over the whole stage, whichever part of it is done here.
@@ -212,6 +218,16 @@ def _fix_lines(plan: MdPlan, stage: DynamicsStage) -> list[tuple[str, str]]:
             (deform, f'fix {deform} all deform 1 {axis} erate {stage.rate_per_ps:.12g} remap v flip no'),
         ]
     return [(name, f'fix {name} all nvt {thermostat}')]
+
+
+def _runaway_lines(plan: MdPlan, stage: DynamicsStage) -> list[tuple[str, str]]:
+    """Return the fix that ends a run whose temperature has run away, so that it still writes its last state."""
+    limit = plan.temperature_limit(stage)
+    if limit is None:
+        return []
+    name = f'{RUNAWAY_FIX}{stage.name}'
+    halt = f'fix {name} all halt {CHECK_EVERY} v_temperature_{stage.name} > {limit:.12g} error continue'
+    return [(name, f'variable temperature_{stage.name} equal c_thermo_temp\n{halt}')]
 
 
 def _barostat(stage: NptStage) -> str:

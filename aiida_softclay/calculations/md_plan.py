@@ -17,6 +17,12 @@ LARGEST_DURATION_PS = 1.0e7
 LARGEST_TEMPERATURE_K = 2.0e4
 LARGEST_STRESS_GPA = 100.0
 LARGEST_RATE_PER_PS = 1.0
+# LAMMPS turns a cell that is tilted further than half of its length into another image of the same lattice, unless told
+# not to, as here; then it gets slower the further it tilts, and beyond its own length it is of no use.
+LARGEST_SHEAR_STRAIN = 1.0
+# A run that is hotter has exploded: this many times the highest target of the stage, plus kelvins for small cells.
+RUNAWAY_FACTOR = 5.0
+RUNAWAY_MARGIN_K = 1000.0
 BYTES_PER_DUMPED_ATOM = 24
 BYTES_PER_STORED_ATOM = 12
 BYTES_PER_FRAME = 192
@@ -202,6 +208,8 @@ class MdPlan(BaseModel):
 
     ``dump_every``, ``thermo_every`` and ``restart_every`` are strides in steps. Velocities are drawn with ``seed`` at
     the first stage with dynamics (unless velocities are given) and again after each minimisation, which removes them.
+    A run hotter than ``max_temperature_K`` is stopped; by default five times the highest target of its stage plus
+    1000 K.
     """
 
     model_config = ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
@@ -211,6 +219,7 @@ class MdPlan(BaseModel):
     thermo_every: int = Field(default=100, ge=1)
     dump_every: int = Field(default=1000, ge=1)
     restart_every: int = Field(default=10_000, ge=1)
+    max_temperature_K: float | None = Field(default=None, gt=0)  # noqa: N815
     stages: list[Stage] = Field(min_length=1)
 
     @field_validator('timestep_ps')
@@ -239,12 +248,31 @@ class MdPlan(BaseModel):
                     raise ValueError(
                         f'stage {stage.name}: {damping} = {value:g} is below five time steps and would be unstable'
                     )
-            rate = getattr(stage, 'rate_per_ps', 0.0)
-            if not isinstance(stage, DeformStage) or stage.component in SHEAR_COMPONENTS:
-                continue
-            if 1.0 + rate * stage.duration_ps <= 0.05:
-                raise ValueError(f'stage {stage.name} compresses the cell to nothing: lower the rate or the duration')
+            self._check_temperatures(stage)
+            if isinstance(stage, DeformStage):
+                self._check_strain(stage)
         return self
+
+    def _check_temperatures(self, stage: DynamicsStage) -> None:
+        hottest = max(stage_targets(stage), default=None)
+        if hottest is not None and self.max_temperature_K is not None and hottest >= self.max_temperature_K:
+            raise ValueError(
+                f'stage {stage.name} aims at {hottest:g} K, but max_temperature_K = {self.max_temperature_K:g} stops '
+                'the run there: raise it well above the highest target, or leave it out'
+            )
+
+    @staticmethod
+    def _check_strain(stage: DeformStage) -> None:
+        strain = stage.rate_per_ps * stage.duration_ps
+        if stage.component in SHEAR_COMPONENTS:
+            if abs(strain) > LARGEST_SHEAR_STRAIN:
+                raise ValueError(
+                    f'stage {stage.name} shears the cell by {strain:g} of its height: beyond '
+                    f'{LARGEST_SHEAR_STRAIN:g} it would have to be flipped into another cell of the same lattice, and '
+                    'the strain would be lost: lower the rate or the duration'
+                )
+        elif 1.0 + strain <= 0.05:
+            raise ValueError(f'stage {stage.name} compresses the cell to nothing: lower the rate or the duration')
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> MdPlan:
@@ -324,6 +352,22 @@ class MdPlan(BaseModel):
         """Return the upper limit in bytes of the trajectories in the repository."""
         return self.n_frames * (n_atoms * BYTES_PER_STORED_ATOM + BYTES_PER_FRAME)
 
+    def temperature_limit(self, stage: StageBase | str) -> float | None:
+        """Return the temperature in K beyond which a stage has run away, or ``None`` if nothing says.
+
+        An nve stage without a temperature of its own has the target of the last stage before it that has one.
+        """
+        name = stage if isinstance(stage, str) else stage.name
+        index = self.stage_names.index(name)
+        if isinstance(self.stages[index], MinimiseStage):
+            return None
+        if self.max_temperature_K is not None:
+            return self.max_temperature_K
+        for item in reversed(self.stages[: index + 1]):
+            if targets := stage_targets(item):
+                return RUNAWAY_FACTOR * max(targets) + RUNAWAY_MARGIN_K
+        return None
+
     def needs_velocities(self, index: int) -> bool:
         """Return whether the stage has dynamics and nothing before it, in this plan, gave the atoms velocities."""
         if isinstance(self.stages[index], MinimiseStage):
@@ -333,6 +377,12 @@ class MdPlan(BaseModel):
     def initial_temperature(self, index: int) -> float | None:
         """Return the temperature in K at which velocities are drawn for a stage, if the stage has one."""
         return getattr(self.stages[index], 'temperature_K', None)
+
+
+def stage_targets(stage: Any) -> list[float]:
+    """Return the target temperatures of a stage in K; an nve stage has that at which its velocities are drawn."""
+    targets = (getattr(stage, name, None) for name in ('temperature_K', 'temperature_end_K'))
+    return [target for target in targets if target is not None]
 
 
 def _sentence(error: Mapping[str, Any], data: Mapping[str, Any]) -> str:

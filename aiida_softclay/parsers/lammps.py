@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 from aiida import orm
+from aiida.engine import ExitCode
 from aiida.parsers import Parser
 
 from aiida_softclay.calculations.lammps import resume_point, structure_symbols
 from aiida_softclay.calculations.lammps_committee import DEVIATION_FILE
-from aiida_softclay.calculations.lammps_script import FINAL_FILE, LOG_FILE
+from aiida_softclay.calculations.lammps_resources import n_threads, ranks_of_job
+from aiida_softclay.calculations.lammps_script import FINAL_FILE, LOG_FILE, THERMO_KEYWORDS
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.parsers.lammps_deviation import DEVIATION_UNITS, DeviationLog, deviation_arrays, read_deviation
@@ -26,8 +28,13 @@ from aiida_softclay.parsers.lammps_results import (
     stage_statistics,
     thermo_arrays,
 )
+from aiida_softclay.parsers.lammps_seam import seam_problem, seam_record, state_at
+from aiida_softclay.parsers.scheduler_messages import scheduler_reason
 
 LARGEST_STDERR = 20_000
+#: AiiDA's own exit statuses for what schedulers do to a job lie between these.
+FIRST_SCHEDULER_STATUS, FIRST_MONITOR_STATUS = 110, 150
+TEMPERATURE_COLUMN = THERMO_KEYWORDS.index('temp')
 LOST_ATOMS = re.compile(r'Lost atoms|Atom count is inconsistent|atoms? (?:has )?moved out of', re.IGNORECASE)
 NOT_FINITE = re.compile(r'Non-numeric|not a number|\bnan\b', re.IGNORECASE)
 UNKNOWN_STYLE = re.compile(r'Unrecognized pair style|Unknown pair style', re.IGNORECASE)
@@ -43,13 +50,15 @@ class LammpsMdParser(Parser):
         self.plan = MdPlan.from_dict(self.node.inputs.plan.get_dict())
         self.symbols = structure_symbols(self.node.inputs.structure)
         self.resumed = None
-        if 'resume' in self.node.inputs:
-            self.resumed, _ = resume_point(self.node.inputs.resume.get_dict(), self.plan)
+        if resume := self._resume_data():
+            self.resumed, _ = resume_point(resume, self.plan)
         stdout = self._text(self.node.get_option('output_filename'))
         stderr = self._stderr()
 
         log = self._read_log()
         if log is None:
+            if ended := self._ended_by_scheduler(stderr):
+                return _with_message(ended[0], f'{ended[1]}, before LAMMPS started')
             return self.exit_codes.ERROR_NO_LOG.format(error=_last_line(stderr) or 'and nothing was printed')
         engine = {'program': 'LAMMPS', 'version': log.version, **self._potential_record()}
         if log.deepmd:
@@ -59,9 +68,15 @@ class LammpsMdParser(Parser):
         if log.completed or log.interrupted:
             final = self._final_outputs(temporary)
         restart = None if log.completed else find_restart(self.plan, log, temporary, last_frames, self.resumed)
+        if restart and restart['within'] and (state := state_at(log.stage, restart['step'])):
+            restart['state'] = state
+        self.seam = seam_record(log, self.resumed, self._resume_data().get('state'))
         exit_code, reason = self._exit_code(log, stdout, stderr, restart, all_finite, final)
         self._statistics(log, engine, reason, restart)
         return exit_code
+
+    def _resume_data(self) -> dict[str, Any]:
+        return self.node.inputs.resume.get_dict() if 'resume' in self.node.inputs else {}
 
     def _text(self, name: str) -> str:
         if name not in self.retrieved.base.repository.list_object_names():
@@ -172,6 +187,10 @@ class LammpsMdParser(Parser):
             for name, item in stages.items()
             if item['completed'] and item.get('converged') is False
         ]
+        if 'potential' in self.node.inputs and not self.node.inputs.potential.compressed:
+            notes.append(
+                'the model is not compressed: a compressed one gives the same forces in a fraction of the time'
+            )
         record = {
             'end_reason': reason,
             'stages': stages,
@@ -184,6 +203,11 @@ class LammpsMdParser(Parser):
             'wall_seconds': log.wall_seconds,
             'mpi_tasks': log.mpi_tasks,
             'threads': log.threads,
+            'requested': {
+                'mpi_tasks': ranks_of_job(self.node),
+                'threads': n_threads(self.node.get_option('resources') or {}),
+                'max_wallclock_seconds': self.node.get_option('max_wallclock_seconds'),
+            },
             'lammps_version': log.version,
             'deepmd': engine.get('deepmd'),
             'engine': engine,
@@ -191,7 +215,8 @@ class LammpsMdParser(Parser):
             'model_deviation': self.deviations,
             'dangerous_builds': log.dangerous_builds,
             'restart': restart,
-            'resumed_from': self.node.inputs.resume.get_dict() if 'resume' in self.node.inputs else None,
+            'resumed_from': self._resume_data() or None,
+            'seam': self.seam,
             'warnings': notes,
         }
         self.out('statistics', orm.Dict(record))
@@ -218,30 +243,84 @@ class LammpsMdParser(Parser):
         printed = '\n'.join([error or '', stdout, stderr])
         if match := DISK_FULL.search(printed):
             return codes.ERROR_DISK_FULL.format(error=error or match[0]), 'disk_full'
+        requested = ranks_of_job(self.node)
+        if log.mpi_tasks is not None and log.mpi_tasks < requested:
+            return codes.ERROR_MPI_RANKS.format(requested=requested, actual=log.mpi_tasks), 'mpi_ranks'
+        ended = None if log.completed or log.interrupted else self._ended_by_scheduler(printed)
         if error is not None:
-            if LOST_ATOMS.search(error):
-                return codes.ERROR_LOST_ATOMS.format(error=error, **where), 'lost_atoms'
-            if NOT_FINITE.search(error):
-                return codes.ERROR_NOT_FINITE.format(error=error, **where), 'not_finite'
-            if UNKNOWN_STYLE.search(error):
-                return codes.ERROR_PAIR_STYLE_UNKNOWN.format(error=error), 'pair_style_unknown'
-            if DEEPMD_REFUSED.search(error):
-                return codes.ERROR_MODEL_REFUSED.format(error=error), 'model_refused'
-            return codes.ERROR_LAMMPS.format(error=error), 'error'
+            code, word = self._error_code(error, where)
+            # What a killed program prints last is no reason of its own; what LAMMPS says of the physics is.
+            if ended is None or word in ('lost_atoms', 'not_finite'):
+                return code, word
         if log.not_finite_step is not None or not all_finite:
             message = f'not finite at step {log.not_finite_step}' if log.not_finite_step is not None else 'positions'
             return codes.ERROR_NOT_FINITE.format(error=message, **where), 'not_finite'
+        if runaway := self._runaway(log):
+            return codes.ERROR_TEMPERATURE_RUNAWAY.format(**runaway), 'temperature_runaway'
         if disagreement := self._disagreement():
             return codes.ERROR_MODEL_DEVIATION.format(**disagreement), 'model_deviation'
+        if differences := seam_problem(self.seam, len(self.symbols)):
+            return codes.ERROR_SEAM.format(differences=differences, **self.seam), 'seam'
         if log.interrupted:
             if restart is None:
                 return codes.ERROR_INTERRUPTED.format(restart='its start only', **where), 'interrupted'
             return codes.ERROR_OUT_OF_WALLTIME.format(stage=restart['stage'], step=restart['step']), 'walltime'
         if not log.completed:
-            if log.stage is None:
-                return codes.ERROR_NO_STAGE.format(error=_last_line(stderr) or 'it may have been killed'), 'killed'
-            point = f'step {restart["step"]} of stage {restart["stage"]}' if restart else 'its start only'
-            return codes.ERROR_INTERRUPTED.format(restart=point, **where), 'killed'
+            return self._killed_code(log, restart, ended, stderr, where)
+        if missing := self._missing(final):
+            return codes.ERROR_INCOMPLETE_OUTPUT.format(error='; '.join(missing)), 'incomplete_output'
+        # Said outright, because AiiDA would else take the scheduler's word for the end of the job, such as a time limit
+        # that was reached after LAMMPS had finished.
+        return ExitCode(0), 'completed'
+
+    def _error_code(self, error: str, where: dict[str, Any]) -> tuple[Any, str]:
+        """Return the exit code of a run that LAMMPS ended with an error."""
+        codes = self.exit_codes
+        if LOST_ATOMS.search(error):
+            return codes.ERROR_LOST_ATOMS.format(error=error, **where), 'lost_atoms'
+        if NOT_FINITE.search(error):
+            return codes.ERROR_NOT_FINITE.format(error=error, **where), 'not_finite'
+        if UNKNOWN_STYLE.search(error):
+            return codes.ERROR_PAIR_STYLE_UNKNOWN.format(error=error), 'pair_style_unknown'
+        if DEEPMD_REFUSED.search(error):
+            return codes.ERROR_MODEL_REFUSED.format(error=error), 'model_refused'
+        return codes.ERROR_LAMMPS.format(error=error), 'error'
+
+    def _ended_by_scheduler(self, printed: str) -> tuple[ExitCode, str] | None:
+        """Return AiiDA's exit code for what the scheduler did to the job, and the words for it, or ``None``."""
+        status = self.node.exit_status
+        if status and FIRST_SCHEDULER_STATUS <= status < FIRST_MONITOR_STATUS:
+            return self.exit_codes(status), (self.node.exit_message or f'scheduler status {status}').rstrip('.')
+        if reason := scheduler_reason(printed):
+            return self.exit_codes[reason[0]], reason[1]
+        return None
+
+    def _killed_code(
+        self,
+        log: RunLog,
+        restart: dict[str, Any] | None,
+        ended: tuple[ExitCode, str] | None,
+        stderr: str,
+        where: dict[str, Any],
+    ) -> tuple[ExitCode, str]:
+        """Return the exit code of a run that neither finished nor stopped itself, by its cause if that is known."""
+        codes = self.exit_codes
+        point = f'step {restart["step"]} of stage {restart["stage"]}' if restart else 'its start only'
+        if ended is not None:
+            message = f'{ended[1]}; in stage {where["stage"]} after step {where["step"]}, it can go on from {point}'
+            words = {
+                'OUT_OF_WALLTIME': 'walltime_kill',
+                'OUT_OF_MEMORY': 'out_of_memory',
+                'NODE_FAILURE': 'node_failure',
+            }
+            label = next(name for name, code in codes.items() if code.status == ended[0].status)
+            return _with_message(ended[0], message), words.get(label.removeprefix('ERROR_SCHEDULER_'), 'killed')
+        if log.stage is None:
+            return codes.ERROR_NO_STAGE.format(error=_last_line(stderr) or 'it may have been killed'), 'killed'
+        return codes.ERROR_INTERRUPTED.format(restart=point, **where), 'killed'
+
+    def _missing(self, final: FinalState | None) -> list[str]:
+        """Return what a run that completed should have left and did not."""
         missing = [
             f'{stage.name} has {self.frames.get(stage.name, 0)} frames, expected {self.plan.stage_frames(stage)}'
             for stage in self.plan.stages
@@ -252,9 +331,24 @@ class LammpsMdParser(Parser):
         ]
         if final is None:
             missing.append('the final configuration is missing')
-        if missing:
-            return codes.ERROR_INCOMPLETE_OUTPUT.format(error='; '.join(missing)), 'incomplete_output'
-        return None, 'completed'
+        return missing
+
+    def _runaway(self, log: RunLog) -> dict[str, Any] | None:
+        """Return the first time at which the temperature was beyond the limit of its stage.
+
+        LAMMPS stops itself there; a run that was killed before it did still shows it in its rows.
+        """
+        for stage_log in log.stages:
+            if stage_log.name not in self.plan.stage_names:
+                continue
+            limit = self.plan.temperature_limit(stage_log.name)
+            found = [(int(row[0]), row[TEMPERATURE_COLUMN]) for row in stage_log.rows]
+            if stage_log is log.stage and log.runaway:
+                found = sorted([*found, log.runaway])
+            for step, temperature in found:
+                if limit is not None and temperature > limit:
+                    return {'stage': stage_log.name, 'step': step, 'temperature': temperature, 'limit': limit}
+        return None
 
     def _disagreement(self) -> dict[str, Any] | None:
         """Return the first stage in which the models differ by more than the limit on average."""
@@ -272,6 +366,10 @@ def series_node(arrays: dict[str, Any], units: dict[str, str]) -> orm.ArrayData:
     node = orm.ArrayData(arrays)
     node.base.attributes.set('units', {name: units[name] for name in arrays})
     return node
+
+
+def _with_message(code: ExitCode, message: str) -> ExitCode:
+    return ExitCode(code.status, message, code.invalidates_cache)
 
 
 def _last_line(text: str) -> str:

@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
-from aiida_softclay.calculations.lammps_script import MARK, THERMO_KEYWORDS
+from aiida_softclay.calculations.lammps_script import MARK, RUNAWAY_FIX, THERMO_KEYWORDS
 
 N_COLUMNS = len(THERMO_KEYWORDS)
 LOOP = re.compile(r'Loop time of (\S+) on (\d+) procs for (\d+) steps with (\d+) atoms')
 CPU = re.compile(r'CPU use with (\d+) MPI tasks x (\d+|no) OpenMP threads')
+# Said at the start, so that it is known of a run that was killed, too.
+GRID = re.compile(r'(\d+) by (\d+) by (\d+) MPI processor grid')
+OPENMP = re.compile(r'using (\d+) OpenMP thread')
+HALT = re.compile(rf'Fix halt condition for fix-id {RUNAWAY_FIX}\S+ met on step (\d+) with value (\S+)')
 WALL = re.compile(r'Total wall time: (\d+):(\d+):(\d+)')
 DISK_FULL = re.compile(r'No space left on device|Disk quota exceeded', re.IGNORECASE)
 LARGEST_MESSAGE = 500
@@ -45,7 +49,7 @@ class StageLog:
 
 @dataclass
 class RunLog:
-    """What the log says of the run."""
+    """What the log says of the run; ``runaway`` is the step and the temperature in K at which it was stopped."""
 
     version: str | None = None
     n_atoms: int | None = None
@@ -56,6 +60,7 @@ class RunLog:
     completed: bool = False
     interrupted: bool = False
     not_finite_step: int | None = None
+    runaway: tuple[int, float] | None = None
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     dangerous_builds: int = 0
@@ -109,6 +114,12 @@ def read_log(lines: Iterable[str]) -> RunLog:
             if log.stage:
                 log.stage.loop_seconds += float(match[1])
                 log.stage.loop_steps += int(match[3])
+        elif match := HALT.match(text):
+            log.runaway = int(match[1]), float(match[2])
+        elif match := GRID.match(text):
+            log.mpi_tasks = int(match[1]) * int(match[2]) * int(match[3])
+        elif match := OPENMP.match(text):
+            log.threads = int(match[1])
         elif match := CPU.search(text):
             log.mpi_tasks = int(match[1])
             log.threads = int(match[2]) if match[2].isdigit() else 1
