@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
+import json
 from datetime import datetime
 from typing import Any
 
@@ -11,12 +11,30 @@ from aiida import orm
 
 from aiida_softclay.analysis.quantity import SCHEMA
 from aiida_softclay.data.engine import engine_text
+from aiida_softclay.report.composition import reduced_text
+from aiida_softclay.report.index import open_index
 
 #: Columns of the table of :func:`results_table`, in order.
 COLUMNS = [
     'name', 'value', 'error', 'unit', 'temperature_K', 'mixture', 'n_atoms', 'engine', 'protocol', 'process',
     'process_pk', 'results_pk', 'definition', 'n_samples', 'error_method', 'window', 'window_unit', 'warnings', 'ctime',
+    'composition', 'elements', 'salts', 'component', 'duration_ps', 'potential_uuid', 'labels', 'labels_kind',
 ]  # fmt: skip
+#: Column of the table to column of the index.
+SELECTED = {
+    'name': 'k.name', 'value': 'n.value', 'error': 'n.error', 'unit': 'k.unit', 'temperature_K': 'n.temperature_K',
+    'mixture': 'm.mixture', 'n_atoms': 'n.n_atoms', 'engine': 'e.text', 'protocol': 'p.text', 'process': 's.process',
+    'process_pk': 's.process_pk', 'results_pk': 's.results_pk', 'definition': 'k.definition',
+    'n_samples': 'n.n_samples', 'error_method': 'k.error_method', 'window': 'n.window',
+    'window_unit': 'n.window_unit', 'warnings': 'w.text', 'ctime': 's.ctime', 'composition': 'm.composition',
+    'elements': 'm.elements', 'salts': 's.salts', 'component': 'n.component', 'duration_ps': 'n.duration_ps',
+    'potential_uuid': 's.potential_uuid', 'labels': 's.labels', 'labels_kind': 's.labels_kind',
+}  # fmt: skip
+TABLES_JOINED = (
+    'FROM numbers n JOIN sources s ON s.id = n.source JOIN kinds k ON k.id = n.kind '
+    'JOIN materials m ON m.id = n.material JOIN texts e ON e.id = n.engine JOIN texts p ON p.id = n.protocol '
+    'JOIN texts w ON w.id = n.warnings'
+)
 
 
 def _row(number: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
@@ -76,10 +94,14 @@ def results_table(
     process: orm.ProcessNode | None = None,
     name: str | None = None,
     mixture: str | None = None,
+    composition: str | None = None,
     engine: str | None = None,
+    potential: orm.Data | str | None = None,
     temperature: tuple[float, float] | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
     everything: bool = False,
+    limit: int | None = None,
 ) -> pd.DataFrame:
     """Return the numbers of the profile that pass all filters.
 
@@ -91,71 +113,97 @@ def results_table(
         Shell-style pattern on the name of the number, for example ``diffusivity.*``.
     mixture, engine : str, optional
         Case-insensitive parts of the mixture and of the engine.
+    composition : str, optional
+        A material, which is found however it was named: ``2LiCl-GaF3`` finds ``Cl64F96Ga32Li64`` too. Elements joined
+        by hyphens, ``Li-Ga-F-Cl``, find all that consist of exactly these.
+    potential : PotentialData or str, optional
+        Only numbers that were computed with it, or that judge it; a text is the beginning of its uuid.
     temperature : tuple of float, optional
         Lowest and highest temperature, K.
-    since : datetime, optional
-        Only numbers made after this time.
+    since, until : datetime, optional
+        Only numbers made after and before these times; of the local time zone if they name none.
     everything : bool
         Also the numbers of workchains that another workchain called; a study collects those of its stages, so that by
         default every number appears once.
+    limit : int, optional
+        Largest number of rows, the newest; ``attrs['found']`` of the table says how many there are.
 
     Returns
     -------
     pandas.DataFrame
         Columns :data:`COLUMNS`, newest last.
+
+    Raises
+    ------
+    ValueError
+        If ``composition`` names no material.
     """
-    filters: dict[str, Any] = {}
+    where, values = _conditions(name, mixture, composition, engine, potential, temperature, since, until)
     if process is not None:
-        filters['id'] = process.pk
-    query = orm.QueryBuilder()
-    # A workchain returns its numbers, an analysis job makes them.
-    makers = (orm.WorkChainNode, orm.CalcJobNode)
-    query.append(makers, filters=filters, tag='maker', project=['id', 'attributes.process_label'])
-    node_filters: dict[str, Any] = {'attributes.schema': SCHEMA}
-    if since is not None:
-        node_filters['ctime'] = {'>=': since}
-    query.append(
-        orm.Dict,
-        with_incoming='maker',
-        edge_filters={
-            'or': [{'label': 'results'}, {'label': {'like': r'further\_\_%'}}],
-            'type': {'in': ['return', 'create']},
-        },
-        filters=node_filters,
-        project=['id', 'ctime', 'attributes'],
-    )
-    query.order_by({orm.Dict: 'ctime'})
-    found = query.all()
-    called: set[int] = set()
-    if not everything and process is None and found:
-        children = orm.QueryBuilder()
-        children.append(orm.WorkChainNode, tag='caller')
-        children.append(
-            makers,
-            with_incoming='caller',
-            filters={'id': {'in': sorted({row[0] for row in found})}},
-            project='id',
-        )
-        called = set(children.all(flat=True))
-    rows = []
-    for process_pk, label, results_pk, ctime, content in found:
-        if process_pk in called:
-            continue
-        for number in content['numbers']:
-            row = _row(number, content.get('context', {}))
-            row.update(process=label, process_pk=process_pk, results_pk=results_pk, ctime=ctime)
-            rows.append(row)
-    table = pd.DataFrame(rows, columns=COLUMNS)
+        where.append('s.process_pk = ?')
+        values.append(process.pk)
+    elif not everything:
+        where.append('NOT s.called')
+    clause = f' WHERE {" AND ".join(where)}' if where else ''
+    with open_index() as index:
+        found = None
+        if limit is not None:
+            found = index.execute(f'SELECT count(*) {TABLES_JOINED}{clause}', values).fetchone()[0]
+            # Newest first, so that the oldest are left out; put in order below.
+            clause += f' ORDER BY s.ctime DESC, n.source DESC, n.rowid LIMIT {int(limit)}'
+        else:
+            clause += ' ORDER BY s.ctime, n.source, n.rowid'
+        rows = index.execute(f'SELECT {", ".join(SELECTED.values())} {TABLES_JOINED}{clause}', values).fetchall()
+    table = pd.DataFrame(rows, columns=list(SELECTED))
+    if limit is not None:
+        table = table.iloc[::-1]
+    for column in ('mixture', 'engine', 'protocol'):
+        table[column] = table[column].map(lambda text: text or None)
+    table['engine'] = table['engine'].fillna('')
+    table['window'] = table['window'].map(lambda text: json.loads(text) if isinstance(text, str) else None)
+    table['ctime'] = pd.to_datetime(table['ctime'], unit='s', utc=True)
+    table = table.reset_index(drop=True)
+    table.attrs['found'] = len(table) if found is None else found
+    return table
+
+
+def _conditions(
+    name: str | None, mixture: str | None, composition: str | None, engine: str | None,
+    potential: orm.Data | str | None, temperature: tuple[float, float] | None, since: datetime | None,
+    until: datetime | None,
+) -> tuple[list[str], list[Any]]:  # fmt: skip
+    """Return the conditions of a query of the index and the values in them."""
+    where: list[str] = []
+    values: list[Any] = []
+
+    def add(condition: str, *given: Any) -> None:
+        where.append(condition)
+        values.extend(given)
+
     if name:
-        table = table[table['name'].map(lambda text: fnmatch.fnmatchcase(text, name))]
-    for column, part in (('mixture', mixture), ('engine', engine)):
-        if part:
-            table = table[table[column].map(lambda text, part=part: part.lower() in str(text or '').lower())]
+        add('n.kind IN (SELECT id FROM kinds WHERE name GLOB ?)', name)
+    if mixture:
+        add('n.material IN (SELECT id FROM materials WHERE instr(lower(mixture), ?))', mixture.lower())
+    if engine:
+        add('n.engine IN (SELECT id FROM texts WHERE instr(lower(text), ?))', engine.lower())
+    if composition:
+        elements = composition.split('-')
+        if all(len(element) <= 2 and element.isalpha() for element in elements):
+            add('n.material IN (SELECT id FROM materials WHERE elements = ?)', '-'.join(sorted(elements)))
+        elif reduced := reduced_text(composition):
+            add('n.material IN (SELECT id FROM materials WHERE composition = ?)', reduced)
+        else:
+            raise ValueError(f'{composition} is no material: write 2LiCl-GaF3, LiAlO0.75Cl2.5, or elements, Li-Ga-F-Cl')
+    if potential is not None:
+        uuid = potential if isinstance(potential, str) else potential.uuid
+        add('s.potential_uuid GLOB ?', f'{uuid}*')
     if temperature is not None:
-        low, high = temperature
-        numeric = pd.to_numeric(table['temperature_K'], errors='coerce')
-        table = table[(numeric >= low) & (numeric <= high)]
-    return table.reset_index(drop=True)
+        add('n.temperature_K BETWEEN ? AND ?', *temperature)
+    if since is not None:
+        add('s.ctime >= ?', since.timestamp())
+    if until is not None:
+        add('s.ctime <= ?', until.timestamp())
+    return where, values
 
 
 def format_value(value: float | None, error: float | None) -> str:

@@ -1,0 +1,273 @@
+"""An index of the numbers of a profile, so that ten thousand studies are searched as fast as ten.
+
+A results node never changes once it is stored, so what was read from it stays true: the index is one SQLite file beside
+the configuration, brought up to date before every query by comparing the results nodes of the profile with those in it.
+It can be deleted at any time; it is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from aiida import orm
+from aiida.manage import get_manager
+
+from aiida_softclay.analysis.quantity import SCHEMA
+from aiida_softclay.data.engine import engine_text
+from aiida_softclay.report.composition import elements_text, reduced_text
+from aiida_softclay.setup.marker import config_folder
+
+#: Raise it whenever what is stored changes: an index of another version is made anew.
+VERSION = 1
+#: Nodes that are read at once.
+BATCH = 500
+#: Makers of numbers: a workchain returns them, an analysis job creates them.
+MAKERS = (orm.WorkChainNode, orm.CalcJobNode)
+#: Links by which numbers leave their maker.
+LINKS = {
+    'or': [{'label': 'results'}, {'label': {'like': r'further\_\_%'}}],
+    'type': {'in': ['return', 'create']},
+}
+
+TABLES = """
+CREATE TABLE sources (
+    id INTEGER PRIMARY KEY, process_pk INTEGER, results_pk INTEGER, results_uuid TEXT, process TEXT, called INTEGER,
+    ctime REAL, formula TEXT, potential_uuid TEXT, labels TEXT, labels_kind TEXT, salts TEXT
+);
+CREATE INDEX sources_process ON sources (process_pk);
+CREATE INDEX sources_ctime ON sources (ctime);
+CREATE INDEX sources_potential ON sources (potential_uuid);
+CREATE TABLE kinds (
+    id INTEGER PRIMARY KEY, name TEXT, unit TEXT, definition TEXT, error_method TEXT,
+    UNIQUE (name, unit, definition, error_method)
+);
+CREATE TABLE texts (id INTEGER PRIMARY KEY, text TEXT UNIQUE);
+CREATE TABLE materials (id INTEGER PRIMARY KEY, mixture TEXT, composition TEXT, elements TEXT,
+    UNIQUE (mixture, composition, elements));
+CREATE TABLE numbers (
+    source INTEGER, kind INTEGER, material INTEGER, value REAL, error REAL, temperature_K REAL, n_atoms REAL,
+    duration_ps REAL, component TEXT, n_samples INTEGER, window TEXT, window_unit TEXT, engine INTEGER,
+    protocol INTEGER, warnings INTEGER
+);
+CREATE INDEX numbers_source ON numbers (source);
+CREATE INDEX numbers_kind ON numbers (kind);
+CREATE INDEX numbers_material ON numbers (material);
+"""
+
+
+def index_path() -> Path | None:
+    """Return the file of the index of the loaded profile; ``None`` for a profile that lives in memory."""
+    profile = get_manager().get_profile()
+    if profile is None:
+        raise RuntimeError('no profile is loaded')
+    if profile.storage_backend == 'core.sqlite_temp':
+        return None
+    return config_folder() / 'softclay-index' / f'{profile.uuid}.sqlite'
+
+
+@contextlib.contextmanager
+def open_index() -> Iterator[sqlite3.Connection]:
+    """Yield a connection to the index of the loaded profile, brought up to date.
+
+    Where its file cannot be written, the index is made in memory: slower, with the same answers.
+    """
+    path = index_path()
+    connection = None
+    if path is not None:
+        try:
+            connection = _connect(path)
+            _update(connection)
+        except (sqlite3.Error, OSError):
+            if connection is not None:
+                connection.close()
+            connection = None
+    if connection is None:
+        connection = sqlite3.connect(':memory:', isolation_level=None)
+        connection.executescript(TABLES)
+        _update(connection)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=30.0, isolation_level=None)
+    if connection.execute('PRAGMA user_version').fetchone()[0] == VERSION:
+        return connection
+    connection.execute('BEGIN EXCLUSIVE')
+    # Another process may have made it while this one waited.
+    if connection.execute('PRAGMA user_version').fetchone()[0] != VERSION:
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for name in names:
+            connection.execute(f'DROP TABLE "{name}"')
+        for statement in TABLES.split(';'):
+            connection.execute(statement)
+        connection.execute(f'PRAGMA user_version = {VERSION}')
+    connection.execute('COMMIT')
+    return connection
+
+
+def _update(connection: sqlite3.Connection) -> None:
+    """Take in the results nodes that are new and drop those that were deleted."""
+    query = orm.QueryBuilder()
+    query.append(MAKERS, tag='maker', project='id')
+    query.append(orm.Dict, with_incoming='maker', edge_filters=LINKS, project=['id', 'uuid'])
+    present = {(maker, uuid): results for maker, results, uuid in query.all()}
+    known = {
+        (maker, uuid): source
+        for source, maker, uuid in connection.execute('SELECT id, process_pk, results_uuid FROM sources')
+    }
+    fresh = sorted(present.keys() - known.keys(), key=lambda pair: present[pair])
+    gone = [(known[pair],) for pair in known.keys() - present.keys()]
+    if not fresh and not gone:
+        return
+    connection.execute('BEGIN IMMEDIATE')
+    try:
+        connection.executemany('DELETE FROM numbers WHERE source = ?', gone)
+        connection.executemany('DELETE FROM sources WHERE id = ?', gone)
+        _read(connection, [(maker, present[maker, uuid]) for maker, uuid in fresh])
+    except BaseException:
+        connection.execute('ROLLBACK')
+        raise
+    connection.execute('COMMIT')
+
+
+def _read(connection: sqlite3.Connection, pairs: Sequence[tuple[int, int]]) -> None:
+    interned = _Interned(connection)
+    labels: dict[str, Any] = {}
+    # Another process may have taken some in since this one compared.
+    known = set(connection.execute('SELECT process_pk, results_uuid FROM sources'))
+    for start in range(0, len(pairs), BATCH):
+        batch = pairs[start : start + BATCH]
+        makers = sorted({maker for maker, _ in batch})
+        nodes = orm.QueryBuilder().append(
+            orm.Dict, filters={'id': {'in': sorted({pk for _, pk in batch})}}, project=['id', 'uuid', 'ctime', 'attributes']
+        )
+        contents = {pk: rest for pk, *rest in nodes.all()}
+        processes = dict(
+            orm.QueryBuilder()
+            .append(orm.ProcessNode, filters={'id': {'in': makers}}, project=['id', 'attributes.process_label'])
+            .all()
+        )
+        called = _called(makers)
+        potentials = _potentials(makers, labels)
+        for maker, pk in batch:
+            uuid, ctime, content = contents[pk]
+            if content.get('schema') != SCHEMA or (maker, uuid) in known:
+                continue
+            _store(connection, interned, maker, pk, uuid, ctime, content, processes[maker], maker in called,
+                   potentials.get(maker), labels)  # fmt: skip
+
+
+def _called(makers: Iterable[int]) -> set[int]:
+    """Return which processes another workchain called."""
+    query = orm.QueryBuilder()
+    query.append(orm.WorkChainNode, tag='caller')
+    query.append(MAKERS, with_incoming='caller', filters={'id': {'in': list(makers)}}, project='id')
+    return set(query.all(flat=True))
+
+
+def _potentials(makers: Iterable[int], labels: dict[str, Any]) -> dict[int, str]:
+    """Return the uuid of the potential of each process, given or returned, and note what each was fitted to."""
+    from aiida_softclay.data.potential import PotentialData
+
+    if not labels:
+        query = orm.QueryBuilder().append(PotentialData, project=['uuid', 'attributes.labels'])
+        labels |= {'': None, **dict(query.all())}
+    found: dict[int, str] = {}
+    for link in ({'with_outgoing': 'maker'}, {'with_incoming': 'maker'}):
+        query = orm.QueryBuilder()
+        query.append(MAKERS, tag='maker', filters={'id': {'in': list(makers)}}, project='id')
+        query.append(PotentialData, edge_filters={'label': 'potential'}, project='uuid', **link)
+        found |= dict(query.all())
+    return found
+
+
+class _Interned:
+    """Texts that many numbers share, stored once."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._ids: dict[tuple[Any, ...], int] = {}
+
+    def __call__(self, table: str, columns: str, *values: Any) -> int:
+        key = (table, *values)
+        if key not in self._ids:
+            marks = ', '.join('?' * len(values))
+            self._connection.execute(f'INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})', values)
+            where = ' AND '.join(f'{name} = ?' for name in columns.split(', '))
+            row = self._connection.execute(f'SELECT id FROM {table} WHERE {where}', values).fetchone()
+            self._ids[key] = row[0]
+        return self._ids[key]
+
+    def text(self, text: Any) -> int:
+        """Return the key of a text."""
+        return self('texts', 'text', '' if text is None else str(text))
+
+    def material(self, mixture: Any, formula: Any) -> int:
+        """Return the key of a material, named as a mixture or by the formula of its cell."""
+        name = '' if mixture is None else str(mixture)
+        composition = reduced_text(name) or reduced_text(str(formula or ''))
+        return self('materials', 'mixture, composition, elements', name, composition, elements_text(composition))
+
+
+def labels_kind(labels: Mapping[str, Any] | None) -> str:
+    """Return ``model`` for energies of a model, ``dft`` for those of a functional, and nothing if it is not known.
+
+    >>> labels_kind({'program': 'softclay-vasp', 'model': 'CHGNet 0.3.0'})
+    'model'
+    """
+    labels = labels if isinstance(labels, Mapping) else {}
+    return 'model' if labels.get('model') else 'dft' if labels.get('functional') else ''
+
+
+def _store(
+    connection: sqlite3.Connection, interned: _Interned, maker: int, pk: int, uuid: str, ctime: datetime,
+    content: Mapping[str, Any], process: str, called: bool, potential: str | None, labels: Mapping[str, Any],
+) -> None:  # fmt: skip
+    context = content.get('context') or {}
+    potential = context.get('potential_uuid') or potential
+    own = context.get('labels') or labels.get(potential or '') or context.get('engine')
+    hull = {row['id']: row['formula'] for row in context.get('hull') or [] if 'formula' in row}
+    cursor = connection.execute(
+        'INSERT INTO sources (process_pk, results_pk, results_uuid, process, called, ctime, formula, potential_uuid, '
+        'labels, labels_kind, salts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+        (maker, pk, uuid, process, int(called), ctime.timestamp(), context.get('formula'), potential, engine_text(own),
+         labels_kind(own), '-'.join(sorted(context.get('salts') or []))),
+    )  # fmt: skip
+    rows = []
+    for number in content['numbers']:
+        conditions = number.get('conditions') or {}
+        known = {**context, **conditions}
+        # An energy above the hull is that of the phase in its name.
+        phase = hull.get(number['name'].rpartition('energy_above_hull.')[2]) if hull else None
+        elements = known.get('elements')
+        material = interned.material(None if phase else known.get('mixture'), phase or known.get('formula'))
+        if isinstance(elements, str) and not known.get('mixture') and not known.get('formula') and not phase:
+            material = interned('materials', 'mixture, composition, elements', '', '', '-'.join(sorted(elements.split('-'))))
+        kind = interned(
+            'kinds', 'name, unit, definition, error_method', number['name'], number['unit'], number['definition'],
+            number.get('error_method') or '',
+        )  # fmt: skip
+        window = number.get('window')
+        rows.append((
+            cursor.lastrowid, kind, material, number['value'], number['error'], _real(known.get('temperature_K')),
+            _real(known.get('n_atoms')), _real(known.get('duration_ps')), known.get('component'), number['n_samples'],
+            None if window is None else json.dumps(window), number.get('window_unit'),
+            interned.text(engine_text(known.get('engine'))), interned.text(known.get('protocol')),
+            interned.text('; '.join(number.get('warnings') or [])),
+        ))  # fmt: skip
+    marks = ', '.join('?' * 15)
+    connection.executemany(f'INSERT INTO numbers VALUES ({marks})', rows)
+
+
+def _real(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
