@@ -165,7 +165,7 @@ def amorphous(material, potential, interface, structure, protocol, overrides, op
 @click.option('--max-jobs', type=click.IntRange(1), help='Most variants at once.')
 def amorphous_series(material, potential, vary, structure, max_jobs, protocol, overrides, options, codes):
     """Make the glass of MATERIAL once for each value of some parameters: melt temperatures, cooling rates, seeds."""
-    from aiida_softclay.workflows.amorphous_series import variants_of
+    from aiida_softclay.workflows.series_plan import variants_of
     from aiida_softclay.workflows.estimate import estimate_amorphous
     from aiida_softclay.workflows.protocol import recursive_merge
 

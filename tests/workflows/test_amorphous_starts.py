@@ -15,10 +15,11 @@ from aiida_softclay.structures.materials import parse_material
 from aiida_softclay.structures.starts import make_start
 from aiida_softclay.workflows.amorphous import AmorphousWorkChain
 from aiida_softclay.workflows.amorphous_plan import amorphous_plan, step_names
-from aiida_softclay.workflows.amorphous_series import AmorphousSeriesWorkChain, variants_of
+from aiida_softclay.workflows.amorphous_series import AmorphousSeriesWorkChain
 from aiida_softclay.workflows.amorphous_start import start_problem, start_settings
 from aiida_softclay.workflows.estimate import estimate_amorphous
 from aiida_softclay.workflows.protocol import ProtocolError, recursive_merge
+from aiida_softclay.workflows.series_plan import variants_of
 
 QUICK = {
     **SMALL,
