@@ -20,7 +20,7 @@ from aiida_softclay.data.frames import FramesData
 from aiida_softclay.workflows.aimd_handlers import AimdHandlersMixin
 from aiida_softclay.workflows.aimd_relaxation import AimdRelaxationMixin
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS
-from aiida_softclay.workflows.ports import define_pseudopotentials
+from aiida_softclay.workflows.ports import define_job_options, define_pseudopotentials
 from aiida_softclay.workflows.protocol import ProtocolError, ProtocolMixin
 
 
@@ -134,10 +134,7 @@ class AimdWorkChain(ProtocolMixin, AimdHandlersMixin, AimdRelaxationMixin, WorkC
             'source_label', valid_type=orm.Str, serializer=to_aiida_type, required=False,
             help='Name of the structure in the records of its frames; its label or formula if not given.',
         )  # fmt: skip
-        spec.input(
-            'options', valid_type=orm.Dict, serializer=to_aiida_type, default=lambda: orm.Dict(DEFAULT_OPTIONS),
-            help='`metadata.options` of every run.',
-        )  # fmt: skip
+        define_job_options(spec, 'every run')
         spec.input(
             'max_iterations', valid_type=orm.Int, serializer=to_aiida_type,
             default=lambda: orm.Int(cls.defaults.max_iterations),

@@ -24,7 +24,7 @@ from aiida_softclay.data.frames import FramesData
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin, computer_job_limit
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS
-from aiida_softclay.workflows.ports import define_pseudopotentials
+from aiida_softclay.workflows.ports import define_job_options, define_pseudopotentials
 from aiida_softclay.workflows.protocol import ProtocolMixin
 
 #: The program that takes several folders at once.
@@ -141,10 +141,7 @@ class LabelWorkChain(BoundedBranchesMixin, ProtocolMixin, WorkChain):
             help='`loop` (start the program for each configuration), `folders` (start it once, softclay-vasp only), '
             'or `auto` (by the name of the program).',
         )  # fmt: skip
-        spec.input(
-            'options', valid_type=orm.Dict, serializer=to_aiida_type, default=lambda: orm.Dict(DEFAULT_OPTIONS),
-            help='`metadata.options` of every job.',
-        )  # fmt: skip
+        define_job_options(spec)
         spec.input(
             'max_iterations', valid_type=orm.Int, serializer=to_aiida_type, validator=_validate_positive,
             default=lambda: orm.Int(cls.defaults.max_iterations),

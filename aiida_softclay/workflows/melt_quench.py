@@ -19,7 +19,7 @@ from aiida_softclay.workflows.aimd import AimdWorkChain, gamma_point, incar_prob
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin, computer_job_limit
 from aiida_softclay.workflows.melt_quench_layout import lay_out, probe_structure
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS
-from aiida_softclay.workflows.ports import define_job_bound, define_pseudopotentials
+from aiida_softclay.workflows.ports import define_job_bound, define_job_options, define_pseudopotentials
 from aiida_softclay.workflows.protocol import ProtocolMixin
 from aiida_softclay.workflows.sampling import build_structure
 
@@ -81,10 +81,7 @@ class MeltQuenchWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             help='INCAR tags of the electronic structure; those of the dynamics come from the stages.',
         )  # fmt: skip
         spec.input('kpoints', valid_type=orm.KpointsData, default=gamma_point, help='The Γ point if not given.')
-        spec.input(
-            'options', valid_type=orm.Dict, serializer=to_aiida_type, default=lambda: orm.Dict(DEFAULT_OPTIONS),
-            help='`metadata.options` of every run.',
-        )  # fmt: skip
+        define_job_options(spec, 'every run')
         define_job_bound(spec, 'structures', 'computer of the code bears')
         spec.inputs.validator = _validate_inputs
 

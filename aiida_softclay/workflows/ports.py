@@ -8,6 +8,8 @@ from typing import Any
 from aiida import orm
 from aiida.orm import to_aiida_type
 
+from aiida_softclay.workflows.options import DEFAULT_OPTIONS
+
 CODE_HELP = {
     'vasp': 'VASP, or the VASP-compatible driver.',
     'dp': 'DeePMD-kit.',
@@ -46,4 +48,12 @@ def define_job_bound(spec: Any, what: str = 'branches', where: str = 'computers 
     spec.input(
         'max_concurrent_jobs', valid_type=orm.Int, serializer=to_aiida_type, required=False,
         help=f'Most {what} at once; by default as many as the {where}.',
+    )  # fmt: skip
+
+
+def define_job_options(spec: Any, what: str = 'every job') -> None:
+    """Declare ``options``, the scheduler options of the jobs of the one engine."""
+    spec.input(
+        'options', valid_type=orm.Dict, serializer=to_aiida_type, default=lambda: orm.Dict(DEFAULT_OPTIONS),
+        help=f'`metadata.options` of {what}.',
     )  # fmt: skip

@@ -21,7 +21,7 @@ from aiida_softclay.structures.crystals import CONFIDENCES, crystal, list_crysta
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin, computer_job_limit
 from aiida_softclay.workflows.label import kpoints_mesh
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS
-from aiida_softclay.workflows.ports import define_job_bound, define_pseudopotentials
+from aiida_softclay.workflows.ports import define_job_bound, define_job_options, define_pseudopotentials
 from aiida_softclay.workflows.protocol import ProtocolMixin
 
 #: What one run of a phase is for.
@@ -148,10 +148,7 @@ class ReactionEnergyWorkChain(BoundedBranchesMixin, ProtocolMixin, WorkChain):
             'structures', valid_type=orm.StructureData, dynamic=True, required=False,
             help='Further phases by name, such as the cell of a glass, besides the crystals of the library.',
         )  # fmt: skip
-        spec.input(
-            'options', valid_type=orm.Dict, serializer=to_aiida_type, default=lambda: orm.Dict(DEFAULT_OPTIONS),
-            help='`metadata.options` of every job.',
-        )  # fmt: skip
+        define_job_options(spec)
         spec.inputs.validator = _validate_inputs
 
         spec.outline(
