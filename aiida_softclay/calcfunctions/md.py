@@ -107,9 +107,9 @@ def combine_statistics(records: list[dict[str, Any]]) -> dict[str, Any]:
         steps_per_second=steps / seconds if seconds > 0 else None,
         wall_seconds=sum(walls) if walls else None,
         segments=len(records),
-        seams=[record['resumed_from'] for record in records[1:]],
+        seams=[{**(record['resumed_from'] or {}), **(record.get('seam') or {})} for record in records[1:]],
         end_reasons=[record['end_reason'] for record in records],
         warnings=list(dict.fromkeys(note for record in records for note in record['warnings'])),
-        resumed_from=None,
+        resumed_from=records[0]['resumed_from'],
     )
     return combined

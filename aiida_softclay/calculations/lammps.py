@@ -234,7 +234,10 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
             help='Array `velocities` (n_atoms, 3) in Å/ps, in the order and orientation of the structure.',
         )
         spec.input(
-            'parent_folder', valid_type=orm.RemoteData, required=False, help='Folder of the job that is continued.'
+            'parent_folder',
+            valid_type=(orm.RemoteData, orm.RemoteStashFolderData),
+            required=False,
+            help='Folder of the job that is continued, or the one in which its restart files were kept.',
         )
         spec.input(
             'resume',
@@ -404,7 +407,8 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
             calcinfo.retrieve_list += inputs.settings.get_dict().get('additional_retrieve_list', [])
         if restart_file is not None:
             parent = inputs.parent_folder
-            source = str(PurePosixPath(parent.get_remote_path()) / restart_file)
+            stashed = isinstance(parent, orm.RemoteStashFolderData)
+            source = str(PurePosixPath(parent.target_basepath if stashed else parent.get_remote_path()) / restart_file)
             calcinfo.remote_copy_list = [(parent.computer.uuid, source, RESUME_FILE)]
         calcinfo.prepend_text = thread_lines(options.resources)
         return calcinfo

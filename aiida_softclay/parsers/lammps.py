@@ -29,11 +29,12 @@ from aiida_softclay.parsers.lammps_results import (
     thermo_arrays,
 )
 from aiida_softclay.parsers.lammps_seam import seam_problem, seam_record, state_at
-from aiida_softclay.parsers.scheduler_messages import scheduler_reason
+from aiida_softclay.parsers.scheduler_messages import NODE_FAILURE, OUT_OF_MEMORY, OUT_OF_WALLTIME, scheduler_reason
 
 LARGEST_STDERR = 20_000
 #: AiiDA's own exit statuses for what schedulers do to a job lie between these.
 FIRST_SCHEDULER_STATUS, FIRST_MONITOR_STATUS = 110, 150
+KILLED_BY = {OUT_OF_WALLTIME: 'walltime_kill', OUT_OF_MEMORY: 'out_of_memory', NODE_FAILURE: 'node_failure'}
 TEMPERATURE_COLUMN = THERMO_KEYWORDS.index('temp')
 LOST_ATOMS = re.compile(r'Lost atoms|Atom count is inconsistent|atoms? (?:has )?moved out of', re.IGNORECASE)
 NOT_FINITE = re.compile(r'Non-numeric|not a number|\bnan\b', re.IGNORECASE)
@@ -308,13 +309,8 @@ class LammpsMdParser(Parser):
         point = f'step {restart["step"]} of stage {restart["stage"]}' if restart else 'its start only'
         if ended is not None:
             message = f'{ended[1]}; in stage {where["stage"]} after step {where["step"]}, it can go on from {point}'
-            words = {
-                'OUT_OF_WALLTIME': 'walltime_kill',
-                'OUT_OF_MEMORY': 'out_of_memory',
-                'NODE_FAILURE': 'node_failure',
-            }
             label = next(name for name, code in codes.items() if code.status == ended[0].status)
-            return _with_message(ended[0], message), words.get(label.removeprefix('ERROR_SCHEDULER_'), 'killed')
+            return _with_message(ended[0], message), KILLED_BY.get(label, 'killed')
         if log.stage is None:
             return codes.ERROR_NO_STAGE.format(error=_last_line(stderr) or 'it may have been killed'), 'killed'
         return codes.ERROR_INTERRUPTED.format(restart=point, **where), 'killed'

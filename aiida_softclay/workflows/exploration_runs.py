@@ -19,7 +19,7 @@ from aiida_softclay.workflows.exploration import (
 from aiida_softclay.workflows.md import MdWorkChain
 
 #: Ends of an exploration run that are the potential's fault: what was reached before counts, the rest has failed.
-EXPLODED = ('ERROR_LOST_ATOMS', 'ERROR_NOT_FINITE')
+EXPLODED = ('ERROR_LOST_ATOMS', 'ERROR_NOT_FINITE', 'ERROR_TEMPERATURE_RUNAWAY')
 
 
 def validate_parameters(value: orm.Dict, _: Any) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from aiida import orm
@@ -12,14 +13,38 @@ from aiida.engine import ToContext, WorkChain, while_
 from aiida_softclay.calcfunctions.md import merge_deviations, merge_statistics, merge_thermo, merge_trajectories
 from aiida_softclay.calculations.lammps import LammpsMdCalculation, validate_physics
 from aiida_softclay.calculations.lammps_committee import others_of
+from aiida_softclay.calculations.lammps_script import RESTART_FILES
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.data.trajectory import MdTrajectoryData
-from aiida_softclay.workflows.options import DEFAULT_OPTIONS
+from aiida_softclay.workflows.md_handlers import MdHandlersMixin
+from aiida_softclay.workflows.options import DEFAULT_OPTIONS, options_problem, parallel_options
 
 
 def validate_inputs(value, context):
     """Return what is wrong with the combination of inputs."""
-    return validate_physics(value, context)
+    if problem := validate_physics(value, context):
+        return problem
+    if (
+        'options' in value
+        and 'code' in value
+        and (problem := options_problem(value['options'].get_dict(), value['code']))
+    ):
+        return problem
+    if 'deviation_check_seconds' in value and 'max_model_deviation_eV_A' not in value:
+        return 'deviation_check_seconds needs max_model_deviation_eV_A, the limit beyond which the job is stopped'
+    return None
+
+
+def validate_stash(value, _):
+    """Return what is wrong with the folder for restart files."""
+    if value is not None and not PurePosixPath(value.value).is_absolute():
+        return f'restart_stash is a folder on the computer, given with its whole path, and not {value.value!r}'
+    return None
+
+
+def validate_positive(value, _):
+    """Return what is wrong with a number of times or seconds."""
+    return None if value is None or value.value > 0 else f'{value.value} is not above 0'
 
 
 def classical_inputs(classical: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,19 +63,20 @@ def classical_inputs(classical: Mapping[str, Any]) -> dict[str, Any]:
     return {'pair_lines': lines, **({'files': dict(files)} if files else {})}
 
 
-class MdWorkChain(WorkChain):
+class MdWorkChain(MdHandlersMixin, WorkChain):
     """Run a plan of stages with LAMMPS, in as many jobs as its length needs.
 
     A job that runs out of its wall time stops itself and writes a restart; one that is killed leaves the last periodic
     restart. The next job goes on from there within the same stage, with the same thermostat state. Stages that took
-    several jobs are joined; those that took one are passed through.
+    several jobs are joined; those that took one are passed through. How each end of a job is handled is in
+    :class:`~aiida_softclay.workflows.md_handlers.MdHandlersMixin`. Restart files stay on the computer.
     """
 
     defaults = AttributeDict(
         {
             'max_iterations': 50,
-            # A run that is killed again without one restart file in between will not get further the next time.
-            'max_failures_without_progress': 2,
+            # A job that fails the same way three times, without one restart file in between, will fail again.
+            'max_transient_failures': 2,
         }
     )
 
@@ -62,15 +88,16 @@ class MdWorkChain(WorkChain):
             LammpsMdCalculation,
             include=(
                 *('code', 'structure', 'plan', 'potential', 'classical', 'velocities'),
-                *('committee', 'deviation_every', 'max_model_deviation_eV_A'),
+                *('committee', 'deviation_every', 'max_model_deviation_eV_A', 'parent_folder', 'resume'),
             ),
         )
         spec.input(
             'options',
             valid_type=orm.Dict,
-            default=lambda: orm.Dict(DEFAULT_OPTIONS),
+            default=lambda: orm.Dict({name: value for name, value in DEFAULT_OPTIONS.items() if name != 'withmpi'}),
             serializer=orm.to_aiida_type,
-            help='metadata.options of the jobs; max_wallclock_seconds sets their length.',
+            help='metadata.options of the jobs; max_wallclock_seconds sets their length, resources the MPI ranks and, '
+            'as num_cores_per_mpiproc, the threads of each. More than one rank is started with mpirun.',
         )
         spec.input(
             'max_iterations',
@@ -78,6 +105,34 @@ class MdWorkChain(WorkChain):
             default=lambda: orm.Int(cls.defaults.max_iterations),
             serializer=orm.to_aiida_type,
             help='Largest number of jobs.',
+        )
+        spec.input(
+            'max_transient_failures',
+            valid_type=orm.Int,
+            default=lambda: orm.Int(cls.defaults.max_transient_failures),
+            serializer=orm.to_aiida_type,
+            validator=lambda node, _: (
+                None if node is None or node.value >= 0 else 'a number of times cannot be negative'
+            ),
+            help='How often in a row a job that failed by no fault of its own, and got no further, is run again.',
+        )
+        spec.input(
+            'restart_stash',
+            valid_type=orm.Str,
+            required=False,
+            serializer=orm.to_aiida_type,
+            validator=validate_stash,
+            help='Folder on the computer in which the restart files of each job are kept, where the work directory is '
+            'cleaned from time to time.',
+        )
+        spec.input(
+            'deviation_check_seconds',
+            valid_type=orm.Int,
+            required=False,
+            serializer=orm.to_aiida_type,
+            validator=validate_positive,
+            help='Look at the model deviation of a running job every so many seconds, and stop the job once its mean '
+            'is above max_model_deviation_eV_A; without it a job is judged at its end.',
         )
         spec.inputs.validator = validate_inputs
         spec.outline(
@@ -110,17 +165,31 @@ class MdWorkChain(WorkChain):
             required=False,
             help='Model deviation of the committee in each stage, with units; its steps are those of the frames.',
         )
-        spec.exit_code(401, 'ERROR_NO_PROGRESS', message='the job was killed {count} times without progress: {message}')
+        spec.exit_code(
+            401, 'ERROR_NO_PROGRESS', message='the job failed {count} times without getting further: {message}'
+        )
         spec.exit_code(
             402,
             'ERROR_TOO_MANY_SEGMENTS',
             message='the plan is not finished after {count} jobs, it is at step {step} of stage {stage}: '
             'raise max_iterations or max_wallclock_seconds',
         )
+        spec.exit_code(
+            403,
+            'ERROR_DISK_FULL',
+            message='the disk of {computer} is full: make room there and go on; the job ran in {folder}: {message}',
+        )
+        spec.exit_code(
+            404,
+            'ERROR_OUT_OF_MEMORY',
+            message='the job needs more memory than it may have: ask for more, or for more machines with fewer MPI '
+            'ranks each: {message}',
+        )
         spec.exit_code(410, 'ERROR_SEGMENT', message='the LAMMPS job failed: {message}')
         spec.exit_code(501, 'ERROR_LOST_ATOMS', message='{message}')
         spec.exit_code(502, 'ERROR_NOT_FINITE', message='{message}')
         spec.exit_code(503, 'ERROR_MODEL_DEVIATION', message='{message}')
+        spec.exit_code(504, 'ERROR_TEMPERATURE_RUNAWAY', message='{message}')
 
     @classmethod
     def get_builder_from_protocol(
@@ -136,6 +205,7 @@ class MdWorkChain(WorkChain):
         committee: Mapping[str, orm.Data] | Sequence[orm.Data] | None = None,
         deviation_every: int | None = None,
         max_model_deviation_eV_A: float | None = None,
+        **others: Any,
     ) -> Any:
         """Return a complete builder.
 
@@ -160,6 +230,8 @@ class MdWorkChain(WorkChain):
             Steps between model deviations; with each frame if not given.
         max_model_deviation_eV_A : float, optional
             Limit, in eV/Å, of the mean over a stage of the largest force deviation.
+        **others
+            Plain values of the inputs ``max_transient_failures``, ``restart_stash`` and ``deviation_check_seconds``.
 
         Raises
         ------
@@ -175,26 +247,51 @@ class MdWorkChain(WorkChain):
             builder.potential = potential
         if committee is not None:
             builder.committee = others_of(committee, potential)
-        if deviation_every is not None:
-            builder.deviation_every = orm.Int(deviation_every)
-        if max_model_deviation_eV_A is not None:
-            builder.max_model_deviation_eV_A = orm.Float(max_model_deviation_eV_A)
+        others |= {'deviation_every': deviation_every, 'max_iterations': max_iterations}
+        others['max_model_deviation_eV_A'] = max_model_deviation_eV_A
+        for name, value in others.items():
+            if value is not None:
+                setattr(builder, name, orm.to_aiida_type(value))
         if classical is not None:
             builder.classical = classical_inputs(classical)
         if velocities is not None:
             builder.velocities = velocities
-        builder.options = orm.Dict({**DEFAULT_OPTIONS, **(options or {})})
-        if max_iterations is not None:
-            builder.max_iterations = orm.Int(max_iterations)
+        builder.options = orm.Dict(parallel_options(options, code))
         return builder
+
+    @classmethod
+    def get_builder_to_go_on(cls, node: orm.WorkChainNode) -> Any:
+        """Return a builder that goes on where a run that did not finish its plan stopped.
+
+        The outputs are those of what is left of the plan; the stage in which the run stopped begins at that step.
+
+        Parameters
+        ----------
+        node : WorkChainNode
+            A run that ended for too few jobs, a full disk, too little memory or a computer that kept failing.
+
+        Raises
+        ------
+        ValueError
+            If none of its jobs left a restart file.
+        """
+        jobs = sorted((job for job in node.called if isinstance(job, orm.CalcJobNode)), key=lambda job: job.pk)
+        for job in reversed(jobs):
+            restart = job.outputs.statistics.get_dict().get('restart') if 'statistics' in job.outputs else None
+            if restart:
+                builder = node.get_builder_restart()
+                builder.resume = orm.Dict(restart)
+                builder.parent_folder = job.outputs.get('remote_stash', job.outputs.remote_folder)
+                return builder
+        raise ValueError(f'no job of run {node.pk} left a restart file: launch it again from its start')
 
     def setup(self):
         """Unpack the plan and start at its first stage."""
         self.ctx.plan = self.inputs.plan.get_dict()
-        self.ctx.options = self.inputs.options.get_dict()
+        self.ctx.options = self.segment_options()
         self.ctx.segments = []
-        self.ctx.resume = None
-        self.ctx.parent_folder = None
+        self.ctx.resume = self.inputs.resume.get_dict() if 'resume' in self.inputs else None
+        self.ctx.parent_folder = self.inputs.parent_folder if 'resume' in self.inputs else None
         self.ctx.failures = 0
         self.ctx.finished = False
         plan = MdPlan.from_dict(self.ctx.plan)
@@ -202,6 +299,19 @@ class MdWorkChain(WorkChain):
             f'{len(plan.stages)} stages ({", ".join(plan.stage_names)}), {plan.total_steps} steps at most, '
             f'{len(self.inputs.structure.sites)} atoms'
         )
+        if 'potential' in self.inputs and not self.inputs.potential.compressed:
+            self.report(
+                f'the model {self.inputs.potential.filename} is not compressed and runs slower than it could: '
+                'softclay.fit_potential gives compressed ones'
+            )
+
+    def segment_options(self) -> dict[str, Any]:
+        """Return the options of the jobs, with what the other inputs say of them."""
+        options = parallel_options(self.inputs.options.get_dict(), self.inputs.code)
+        if 'restart_stash' in self.inputs:
+            target = self.inputs.restart_stash.value
+            options['stash'] = {'target_base': target, 'source_list': [RESTART_FILES], 'stash_mode': 'copy'}
+        return options
 
     def should_run(self):
         """Return whether the plan is unfinished and jobs are left."""
@@ -219,70 +329,14 @@ class MdWorkChain(WorkChain):
         if self.ctx.resume is not None:
             inputs.resume = orm.Dict(self.ctx.resume)
             inputs.parent_folder = self.ctx.parent_folder
+        if 'deviation_check_seconds' in self.inputs:
+            seconds = self.inputs.deviation_check_seconds.value
+            monitor = {'entry_point': 'softclay.model_deviation', 'minimum_poll_interval': seconds}
+            inputs.monitors = {'model_deviation': orm.Dict(monitor)}
         node = self.submit(LammpsMdCalculation, **inputs)
         start = f' from step {self.ctx.resume["step"]} of {self.ctx.resume["stage"]}' if self.ctx.resume else ''
         self.report(f'launched job {number}, LammpsMdCalculation<{node.pk}>{start}')
         return ToContext(segment=node)
-
-    def inspect_segment(self):
-        """Decide whether the plan is finished, goes on or has failed."""
-        node = self.ctx.segment
-        self.ctx.segments.append(node)
-        if node.is_finished_ok:
-            self.ctx.finished = True
-            return None
-        exit_code = self._judge(node)
-        if exit_code is not None:
-            self._attach_outputs()
-        return exit_code
-
-    def _judge(self, node):
-        """Return the exit code of a job that failed, or `None` if the plan goes on."""
-        codes = LammpsMdCalculation.exit_codes
-        message = node.exit_message or str(node.process_state)
-        if node.exit_status == codes.ERROR_LOST_ATOMS.status:
-            return self.exit_codes.ERROR_LOST_ATOMS.format(message=message)
-        if node.exit_status == codes.ERROR_NOT_FINITE.status:
-            return self.exit_codes.ERROR_NOT_FINITE.format(message=message)
-        if node.exit_status == codes.ERROR_MODEL_DEVIATION.status:
-            return self.exit_codes.ERROR_MODEL_DEVIATION.format(message=message)
-        if node.exit_status == codes.ERROR_OUT_OF_WALLTIME.status:
-            return self._continue_after(node, message, planned=True)
-        # Everything that can be the computer's fault and not the run's: killed, node lost, scheduler messages.
-        interrupted = node.exit_status in (
-            codes.ERROR_INTERRUPTED.status,
-            codes.ERROR_NO_STAGE.status,
-            codes.ERROR_NO_LOG.status,
-        ) or (node.exit_status is not None and 100 <= node.exit_status < 200)
-        if interrupted:
-            return self._continue_after(node, message, planned=False)
-        return self.exit_codes.ERROR_SEGMENT.format(message=message)
-
-    def _continue_after(self, node, message, planned):
-        """Go on from the restart of a job that did not finish, or again from where that job itself started.
-
-        A job without a usable restart of its own is run again, which counts as a failure without progress; jobs that
-        keep getting further may be interrupted as often as max_iterations allows.
-        """
-        statistics = node.outputs.statistics.get_dict() if 'statistics' in node.outputs else {}
-        restart = statistics.get('restart')
-        before = self.ctx.resume
-        progress = restart is not None and (
-            before is None or (restart['stage'], restart['step']) != (before['stage'], before['step'])
-        )
-        if progress:
-            self.ctx.failures = 0
-            self.ctx.resume = restart
-            self.ctx.parent_folder = node.outputs.remote_folder
-        else:
-            self.ctx.failures += 1
-            # What a job without progress computed is computed again by the next one, and must not be joined twice.
-            self.ctx.segments[-1] = None
-        if self.ctx.failures >= self.defaults.max_failures_without_progress:
-            return self.exit_codes.ERROR_NO_PROGRESS.format(count=self.ctx.failures, message=message)
-        action = 'goes on' if progress else 'is run again'
-        self.report(f'{"stopped before its time limit" if planned else "interrupted"}: {message}; the plan {action}')
-        return None
 
     def results(self):
         """Join the segments of each stage and attach the outputs."""

@@ -341,4 +341,4 @@ def test_failures_say_what_happened(lj_code, localhost):
     other = orm.InstalledCode(label='true', computer=localhost, filepath_executable='/bin/true').store()
     node = run_md(other, [{'name': 'never', 'kind': 'nvt', 'duration_ps': 0.1, 'temperature_K': 10}], expect=401)
     assert 'wrote no log' in node.exit_message
-    assert len(node.called) == 2
+    assert len(node.called) == 3
