@@ -17,6 +17,7 @@ COMMANDS = {
         'launch',
         'status',
         'results',
+        'scorecard',
         'trace',
         'graph',
         'plot',

@@ -149,7 +149,9 @@ def _read(connection: sqlite3.Connection, pairs: Sequence[tuple[int, int]]) -> N
         batch = pairs[start : start + BATCH]
         makers = sorted({maker for maker, _ in batch})
         nodes = orm.QueryBuilder().append(
-            orm.Dict, filters={'id': {'in': sorted({pk for _, pk in batch})}}, project=['id', 'uuid', 'ctime', 'attributes']
+            orm.Dict,
+            filters={'id': {'in': sorted({pk for _, pk in batch})}},
+            project=['id', 'uuid', 'ctime', 'attributes'],
         )
         contents = {pk: rest for pk, *rest in nodes.all()}
         processes = dict(
@@ -192,7 +194,7 @@ def _potentials(makers: Iterable[int], labels: dict[str, Any]) -> dict[int, str]
 
 
 class _Interned:
-    """Texts that many numbers share, stored once."""
+    """Texts that many numbers share, stored once. Names of tables and columns come from this module only."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -202,9 +204,9 @@ class _Interned:
         key = (table, *values)
         if key not in self._ids:
             marks = ', '.join('?' * len(values))
-            self._connection.execute(f'INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})', values)
+            self._connection.execute(f'INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})', values)  # noqa: S608
             where = ' AND '.join(f'{name} = ?' for name in columns.split(', '))
-            row = self._connection.execute(f'SELECT id FROM {table} WHERE {where}', values).fetchone()
+            row = self._connection.execute(f'SELECT id FROM {table} WHERE {where}', values).fetchone()  # noqa: S608
             self._ids[key] = row[0]
         return self._ids[key]
 
@@ -249,10 +251,12 @@ def _store(
         known = {**context, **conditions}
         # An energy above the hull is that of the phase in its name.
         phase = hull.get(number['name'].rpartition('energy_above_hull.')[2]) if hull else None
-        elements = known.get('elements')
+        elements = known.get('elements') or '-'.join((context.get('model') or {}).get('type_map') or [])
         material = interned.material(None if phase else known.get('mixture'), phase or known.get('formula'))
         if isinstance(elements, str) and not known.get('mixture') and not known.get('formula') and not phase:
-            material = interned('materials', 'mixture, composition, elements', '', '', '-'.join(sorted(elements.split('-'))))
+            material = interned(
+                'materials', 'mixture, composition, elements', '', '', '-'.join(sorted(elements.split('-')))
+            )
         kind = interned(
             'kinds', 'name, unit, definition, error_method', number['name'], number['unit'], number['definition'],
             number.get('error_method') or '',
@@ -266,7 +270,7 @@ def _store(
             interned.text('; '.join(number.get('warnings') or [])),
         ))  # fmt: skip
     marks = ', '.join('?' * 15)
-    connection.executemany(f'INSERT INTO numbers VALUES ({marks})', rows)
+    connection.executemany(f'INSERT INTO numbers VALUES ({marks})', rows)  # noqa: S608
 
 
 def _real(value: Any) -> float | None:
