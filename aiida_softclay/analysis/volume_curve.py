@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from .autoregression import combination_error, oscillating_covariance
 from .glass_transition import VolumeCurveError
-from .statistics import block_average, drift_test, linear_fit
+from .statistics import LinearFit, block_average, linear_fit
 from .trajectory import Array
 
 #: Rows below which neither an error nor a drift can be judged.
@@ -55,7 +56,11 @@ def ladder_point(
     discard_share: float = 0.5,
     drift_tolerance: float = 0.002,
 ) -> VolumePoint:
-    """Return the specific volume of one rung, its start left out, with the error of block averages.
+    """Return the specific volume of one rung, its start left out, with the error of correlated rows.
+
+    A volume that swings under the barostat has the error of its autoregressive model
+    (:func:`~aiida_softclay.analysis.autoregression.oscillating_covariance`), any other that of block averages, which
+    would take the swings for slow fluctuations.
 
     Parameters
     ----------
@@ -81,12 +86,35 @@ def ladder_point(
             f'{volume.size} rows are left of the rung at {temperature:g} K, {FEWEST_ROWS} are needed: write rows more '
             'often (thermo_every), cool more slowly or discard less'
         )
-    average = block_average(volume)
-    test = drift_test(volume, tolerance=drift_tolerance * average.mean)
-    return VolumePoint(
-        temperature, float(heat.mean()), average.mean, average.error, int(volume.size), test.drifting, test.drift,
-        test.drift_error,
-    )  # fmt: skip
+    mean, error = _mean(volume)
+    length = volume.size - 1
+    line = _line(np.arange(volume.size, dtype=np.float64), volume)
+    drift, drift_error = line.slope * length, line.slope_error * length
+    # Rounding noise of a constant series must not count as a drift.
+    moving = abs(drift) > max(2 * drift_error, drift_tolerance * mean, 1e-12 * mean)
+    return VolumePoint(temperature, float(heat.mean()), mean, error, int(volume.size), moving, drift, drift_error)
+
+
+def _mean(volumes: Array) -> tuple[float, float]:
+    mean = float(volumes.mean())
+    covariance = oscillating_covariance(volumes - mean)
+    if covariance is None:
+        return mean, block_average(volumes).error
+    return mean, combination_error(np.full(volumes.size, 1 / volumes.size), covariance)
+
+
+def _line(abscissa: Array, volumes: Array) -> LinearFit:
+    """Return the line through rows in the order of time, with the errors of oscillating or decaying residuals."""
+    line = linear_fit(abscissa, volumes, correlated=True)
+    covariance = oscillating_covariance(volumes - line(abscissa), n_fitted=2)
+    if covariance is None:
+        return line
+    centred = abscissa - abscissa.mean()
+    slope = centred / (centred @ centred)
+    height = 1 / abscissa.size - abscissa.mean() * slope
+    return replace(
+        line, slope_error=combination_error(slope, covariance), intercept_error=combination_error(height, covariance)
+    )
 
 
 def cooling_points(
@@ -96,7 +124,7 @@ def cooling_points(
 
     The rows of a bin are those at which the thermostat, not the fluctuating temperature of the atoms, is within it:
     volume and temperature fluctuate together. The value is that of a line through the rows at the middle of the bin,
-    with the error of correlated residuals.
+    with the error of correlated residuals, which swing under the barostat.
 
     Parameters
     ----------
@@ -124,7 +152,7 @@ def cooling_points(
                 f'the bin at {middle:g} K holds {rows.sum()} rows, {FEWEST_ROWS} are needed: write rows more often '
                 '(thermo_every), cool more slowly or take wider bins'
             )
-        line = linear_fit(target[rows] - middle, volume[rows], correlated=True)
+        line = _line(target[rows] - middle, volume[rows])
         points.append(
             VolumePoint(middle, float(heat[rows].mean()), line.intercept, line.intercept_error, int(rows.sum()))
         )
