@@ -11,7 +11,6 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,11 @@ from aiida_softclay.report.composition import elements_text, reduced_text
 from aiida_softclay.setup.marker import config_folder
 
 #: Raise it whenever what is stored changes: an index of another version is made anew.
-VERSION = 1
+VERSION = 2
 #: Nodes that are read at once.
 BATCH = 500
+#: Columns of a number beside its source.
+N_COLUMNS = 17
 #: Makers of numbers: a workchain returns them, an analysis job creates them.
 MAKERS = (orm.WorkChainNode, orm.CalcJobNode)
 #: Links by which numbers leave their maker.
@@ -38,7 +39,7 @@ LINKS = {
 TABLES = """
 CREATE TABLE sources (
     id INTEGER PRIMARY KEY, process_pk INTEGER, results_pk INTEGER, results_uuid TEXT, process TEXT, called INTEGER,
-    ctime REAL, formula TEXT, potential_uuid TEXT, labels TEXT, labels_kind TEXT, salts TEXT
+    ctime REAL, potential_uuid TEXT
 );
 CREATE INDEX sources_process ON sources (process_pk);
 CREATE INDEX sources_ctime ON sources (ctime);
@@ -53,7 +54,7 @@ CREATE TABLE materials (id INTEGER PRIMARY KEY, mixture TEXT, composition TEXT, 
 CREATE TABLE numbers (
     source INTEGER, kind INTEGER, material INTEGER, value REAL, error REAL, temperature_K REAL, n_atoms REAL,
     duration_ps REAL, component TEXT, n_samples INTEGER, window TEXT, window_unit TEXT, engine INTEGER,
-    protocol INTEGER, warnings INTEGER
+    protocol INTEGER, warnings INTEGER, labels INTEGER, labels_kind TEXT, salts TEXT
 );
 CREATE INDEX numbers_source ON numbers (source);
 CREATE INDEX numbers_kind ON numbers (kind);
@@ -142,7 +143,7 @@ def _update(connection: sqlite3.Connection) -> None:
 
 def _read(connection: sqlite3.Connection, pairs: Sequence[tuple[int, int]]) -> None:
     interned = _Interned(connection)
-    labels: dict[str, Any] = {}
+    models: dict[str, dict[str, Any]] = {}
     # Another process may have taken some in since this one compared.
     known = set(connection.execute('SELECT process_pk, results_uuid FROM sources'))
     for start in range(0, len(pairs), BATCH):
@@ -154,19 +155,72 @@ def _read(connection: sqlite3.Connection, pairs: Sequence[tuple[int, int]]) -> N
             project=['id', 'uuid', 'ctime', 'attributes'],
         )
         contents = {pk: rest for pk, *rest in nodes.all()}
+        parts = _parts(content for _, _, content in contents.values())
         processes = dict(
             orm.QueryBuilder()
             .append(orm.ProcessNode, filters={'id': {'in': makers}}, project=['id', 'attributes.process_label'])
             .all()
         )
-        called = _called(makers)
-        potentials = _potentials(makers, labels)
+        called, protocols = _called(makers), _protocols(makers)
+        potentials = _potentials(makers, models)
         for maker, pk in batch:
             uuid, ctime, content = contents[pk]
             if content.get('schema') != SCHEMA or (maker, uuid) in known:
                 continue
-            _store(connection, interned, maker, pk, uuid, ctime, content, processes[maker], maker in called,
-                   potentials.get(maker), labels)  # fmt: skip
+            context = {'protocol': protocols.get(maker), **(content.get('context') or {})}
+            potential = context.get('potential_uuid') or potentials.get(maker)
+            cursor = connection.execute(
+                'INSERT INTO sources (process_pk, results_pk, results_uuid, process, called, ctime, potential_uuid) '
+                'VALUES (?, ?, ?, ?, ?, ?, ?)',
+                (maker, pk, uuid, processes[maker], int(maker in called), ctime.timestamp(), potential),
+            )
+            rows = [
+                (cursor.lastrowid, *_number(interned, number, _conditions(number, context, parts), potential, models))
+                for number in content['numbers']
+            ]
+            marks = ', '.join('?' * (1 + N_COLUMNS))
+            connection.executemany(f'INSERT INTO numbers VALUES ({marks})', rows)  # noqa: S608
+
+
+def _parts(contents: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the results that collected numbers were taken from, and those that these were taken from, by uuid."""
+    found: dict[str, dict[str, Any]] = {}
+    frontier = list(contents)
+    while frontier:
+        wanted = {row['source'] for content in frontier for row in content.get('numbers') or [] if 'source' in row}
+        wanted -= found.keys()
+        if not wanted:
+            break
+        query = orm.QueryBuilder()
+        query.append(orm.Dict, filters={'uuid': {'in': sorted(wanted)}}, project=['uuid', 'attributes'])
+        fresh = dict(query.all())
+        # Sources that were deleted are not asked for again.
+        found |= {uuid: fresh.get(uuid, {}) for uuid in wanted}
+        frontier = list(fresh.values())
+    return found
+
+
+def _conditions(
+    number: Mapping[str, Any], context: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return what is known of a number: of the table it stands in, of those it was taken from, and of itself.
+
+    What a stage states of itself goes before what the study says of all stages.
+    """
+    known, name, row = dict(context), number['name'], number
+    while (source := parts.get(row.get('source', ''))) and source.get('schema') == SCHEMA:
+        known |= {key: value for key, value in (source.get('context') or {}).items() if value not in (None, '')}
+        name = name.partition('.')[2]
+        row = next((other for other in source['numbers'] if other['name'] == name), {})
+    return known | (number.get('conditions') or {})
+
+
+def _protocols(makers: Iterable[int]) -> dict[int, str]:
+    """Return the protocol in the parameters of each process."""
+    query = orm.QueryBuilder()
+    query.append(MAKERS, tag='maker', filters={'id': {'in': list(makers)}}, project='id')
+    query.append(orm.Dict, with_outgoing='maker', edge_filters={'label': 'parameters'}, project='attributes.protocol')
+    return {maker: protocol for maker, protocol in query.all() if isinstance(protocol, str)}
 
 
 def _called(makers: Iterable[int]) -> set[int]:
@@ -177,13 +231,13 @@ def _called(makers: Iterable[int]) -> set[int]:
     return set(query.all(flat=True))
 
 
-def _potentials(makers: Iterable[int], labels: dict[str, Any]) -> dict[int, str]:
-    """Return the uuid of the potential of each process, given or returned, and note what each was fitted to."""
+def _potentials(makers: Iterable[int], models: dict[str, dict[str, Any]]) -> dict[int, str]:
+    """Return the uuid of the potential of each process, given or returned, and note what is known of all potentials."""
     from aiida_softclay.data.potential import PotentialData
 
-    if not labels:
-        query = orm.QueryBuilder().append(PotentialData, project=['uuid', 'attributes.labels'])
-        labels |= {'': None, **dict(query.all())}
+    if not models:
+        query = orm.QueryBuilder().append(PotentialData, project=['uuid', 'attributes.labels', 'attributes.type_map'])
+        models |= {'': {}, **{uuid: {'labels': labels, 'type_map': known} for uuid, labels, known in query.all()}}
     found: dict[int, str] = {}
     for link in ({'with_outgoing': 'maker'}, {'with_incoming': 'maker'}):
         query = orm.QueryBuilder()
@@ -214,11 +268,13 @@ class _Interned:
         """Return the key of a text."""
         return self('texts', 'text', '' if text is None else str(text))
 
-    def material(self, mixture: Any, formula: Any) -> int:
-        """Return the key of a material, named as a mixture or by the formula of its cell."""
+    def material(self, mixture: Any, formula: Any, elements: str = '') -> int:
+        """Return the key of a material, named as a mixture, by the formula of its cell, or by its elements only."""
         name = '' if mixture is None else str(mixture)
         composition = reduced_text(name) or reduced_text(str(formula or ''))
-        return self('materials', 'mixture, composition, elements', name, composition, elements_text(composition))
+        return self(
+            'materials', 'mixture, composition, elements', name, composition, elements_text(composition) or elements
+        )
 
 
 def labels_kind(labels: Mapping[str, Any] | None) -> str:
@@ -231,46 +287,39 @@ def labels_kind(labels: Mapping[str, Any] | None) -> str:
     return 'model' if labels.get('model') else 'dft' if labels.get('functional') else ''
 
 
-def _store(
-    connection: sqlite3.Connection, interned: _Interned, maker: int, pk: int, uuid: str, ctime: datetime,
-    content: Mapping[str, Any], process: str, called: bool, potential: str | None, labels: Mapping[str, Any],
-) -> None:  # fmt: skip
-    context = content.get('context') or {}
-    potential = context.get('potential_uuid') or potential
-    own = context.get('labels') or labels.get(potential or '') or context.get('engine')
-    hull = {row['id']: row['formula'] for row in context.get('hull') or [] if 'formula' in row}
-    cursor = connection.execute(
-        'INSERT INTO sources (process_pk, results_pk, results_uuid, process, called, ctime, formula, potential_uuid, '
-        'labels, labels_kind, salts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
-        (maker, pk, uuid, process, int(called), ctime.timestamp(), context.get('formula'), potential, engine_text(own),
-         labels_kind(own), '-'.join(sorted(context.get('salts') or []))),
-    )  # fmt: skip
-    rows = []
-    for number in content['numbers']:
-        conditions = number.get('conditions') or {}
-        known = {**context, **conditions}
-        # An energy above the hull is that of the phase in its name.
-        phase = hull.get(number['name'].rpartition('energy_above_hull.')[2]) if hull else None
-        elements = known.get('elements') or '-'.join((context.get('model') or {}).get('type_map') or [])
-        material = interned.material(None if phase else known.get('mixture'), phase or known.get('formula'))
-        if isinstance(elements, str) and not known.get('mixture') and not known.get('formula') and not phase:
-            material = interned(
-                'materials', 'mixture, composition, elements', '', '', '-'.join(sorted(elements.split('-')))
-            )
-        kind = interned(
+def _number(
+    interned: _Interned, number: Mapping[str, Any], known: Mapping[str, Any], potential: str | None,
+    models: Mapping[str, Mapping[str, Any]],
+) -> tuple[Any, ...]:  # fmt: skip
+    """Return the row of a number, without its source."""
+    model = models.get(known.get('potential_uuid') or potential or '') or {}
+    labels = _record(known.get('labels')) or model.get('labels') or _record(known.get('engine'))
+    # An energy above the hull is that of the phase in its name.
+    hull = {row['id']: row.get('formula') for row in known.get('hull') or [] if 'id' in row}
+    phase = hull.get(number['name'].rpartition('energy_above_hull.')[2])
+    elements = (
+        known.get('elements') or (_record(known.get('model')) or {}).get('type_map') or model.get('type_map') or ()
+    )
+    elements = '-'.join(sorted(elements.split('-') if isinstance(elements, str) else elements))
+    window = number.get('window')
+    return (
+        interned(
             'kinds', 'name, unit, definition, error_method', number['name'], number['unit'], number['definition'],
             number.get('error_method') or '',
-        )  # fmt: skip
-        window = number.get('window')
-        rows.append((
-            cursor.lastrowid, kind, material, number['value'], number['error'], _real(known.get('temperature_K')),
-            _real(known.get('n_atoms')), _real(known.get('duration_ps')), known.get('component'), number['n_samples'],
-            None if window is None else json.dumps(window), number.get('window_unit'),
-            interned.text(engine_text(known.get('engine'))), interned.text(known.get('protocol')),
-            interned.text('; '.join(number.get('warnings') or [])),
-        ))  # fmt: skip
-    marks = ', '.join('?' * 15)
-    connection.executemany(f'INSERT INTO numbers VALUES ({marks})', rows)  # noqa: S608
+        ),
+        interned.material(None if phase else known.get('mixture'), phase or known.get('formula'), elements),
+        number['value'], number['error'], _real(known.get('temperature_K')), _real(known.get('n_atoms')),
+        _real(known.get('duration_ps')), known.get('component'), number['n_samples'],
+        None if window is None else json.dumps(window), number.get('window_unit'),
+        interned.text(engine_text(known.get('engine'))), interned.text(known.get('protocol')),
+        interned.text('; '.join(number.get('warnings') or [])), interned.text(engine_text(labels)),
+        labels_kind(labels), '-'.join(sorted(known.get('salts') or [])),
+    )  # fmt: skip
+
+
+def _record(value: Any) -> Any:
+    """Return a record of an engine or a model, and nothing for what another context calls by the same name."""
+    return value if isinstance(value, Mapping) else None
 
 
 def _real(value: Any) -> float | None:

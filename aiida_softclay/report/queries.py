@@ -27,13 +27,13 @@ SELECTED = {
     'process_pk': 's.process_pk', 'results_pk': 's.results_pk', 'definition': 'k.definition',
     'n_samples': 'n.n_samples', 'error_method': 'k.error_method', 'window': 'n.window',
     'window_unit': 'n.window_unit', 'warnings': 'w.text', 'ctime': 's.ctime', 'composition': 'm.composition',
-    'elements': 'm.elements', 'salts': 's.salts', 'component': 'n.component', 'duration_ps': 'n.duration_ps',
-    'potential_uuid': 's.potential_uuid', 'labels': 's.labels', 'labels_kind': 's.labels_kind',
+    'elements': 'm.elements', 'salts': 'n.salts', 'component': 'n.component', 'duration_ps': 'n.duration_ps',
+    'potential_uuid': 's.potential_uuid', 'labels': 'l.text', 'labels_kind': 'n.labels_kind',
 }  # fmt: skip
 TABLES_JOINED = (
     'FROM numbers n JOIN sources s ON s.id = n.source JOIN kinds k ON k.id = n.kind '
     'JOIN materials m ON m.id = n.material JOIN texts e ON e.id = n.engine JOIN texts p ON p.id = n.protocol '
-    'JOIN texts w ON w.id = n.warnings'
+    'JOIN texts w ON w.id = n.warnings JOIN texts l ON l.id = n.labels'
 )
 
 

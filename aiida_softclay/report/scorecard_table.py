@@ -20,14 +20,14 @@ COLUMNS = [
 ]  # fmt: skip
 #: Numbers that agree in these answer a published one equally well, so that only the newest of them is looked at.
 SAME = (
-    'n.kind', 'n.material', 'n.protocol', 's.labels_kind', 's.labels', 's.salts', 'n.component', 'n.n_atoms',
+    'n.kind', 'n.material', 'n.protocol', 'n.labels_kind', 'n.labels', 'n.salts', 'n.component', 'n.n_atoms',
     'CAST(n.temperature_K / 5 AS INTEGER)', 'n.duration_ps', 'n.value IS NULL', 'n.error IS NULL', 'w.text',
 )  # fmt: skip
 SELECTED = {
     'name': 'k.name', 'value': 'n.value', 'error': 'n.error', 'unit': 'k.unit', 'composition': 'm.composition',
-    'elements': 'm.elements', 'salts': 's.salts', 'temperature_K': 'n.temperature_K', 'n_atoms': 'n.n_atoms',
-    'duration_ps': 'n.duration_ps', 'component': 'n.component', 'protocol': 'p.text', 'labels_kind': 's.labels_kind',
-    'labels': 's.labels', 'warnings': 'w.text', 'engine': 'e.text', 'process': 's.process',
+    'elements': 'm.elements', 'salts': 'n.salts', 'temperature_K': 'n.temperature_K', 'n_atoms': 'n.n_atoms',
+    'duration_ps': 'n.duration_ps', 'component': 'n.component', 'protocol': 'p.text', 'labels_kind': 'n.labels_kind',
+    'labels': 'l.text', 'warnings': 'w.text', 'engine': 'e.text', 'process': 's.process',
     'process_pk': 's.process_pk', 'results_pk': 's.results_pk', 'ctime': 'max(s.ctime)', 'count': 'count(*)',
 }  # fmt: skip
 FACTS = tuple(field.name for field in fields(rules.Computed))
