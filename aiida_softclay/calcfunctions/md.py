@@ -19,13 +19,16 @@ def _in_order(nodes: dict[str, Any]) -> list[Any]:
     return [nodes[key] for key in sorted(nodes)]
 
 
-def _joined(nodes: list[orm.ArrayData]) -> orm.ArrayData:
-    """Return time series of segments in order as one, each up to the first row of the next."""
+def _joined(nodes: list[orm.ArrayData], width: int = 1) -> orm.ArrayData:
+    """Return time series of segments in order as one, each up to the first row of the next.
+
+    Rows that stand for the ``width`` steps before them begin that much earlier.
+    """
     parts = [{name: node.get_array(name) for name in node.get_arraynames()} for node in nodes]
     kept = []
     for index, part in enumerate(parts):
         first_later = min((int(later['step'][0]) for later in parts[index + 1 :] if len(later['step'])), default=None)
-        mask = np.ones(len(part['step']), bool) if first_later is None else part['step'] < first_later
+        mask = np.ones(len(part['step']), bool) if first_later is None else part['step'] <= first_later - width
         kept.append({name: values[mask] for name, values in part.items()})
     merged = orm.ArrayData({name: np.concatenate([part[name] for part in kept]) for name in kept[0]})
     merged.base.attributes.set('units', nodes[0].base.attributes.get('units'))
@@ -46,6 +49,34 @@ def merge_thermo(**segments: orm.ArrayData) -> orm.ArrayData:
 def merge_deviations(**segments: orm.ArrayData) -> orm.ArrayData:
     """Return the model deviation of a stage whose segments are named in order, as :func:`merge_thermo` does."""
     return _joined(_in_order(segments))
+
+
+@calcfunction
+def merge_collective(**segments: orm.ArrayData) -> orm.ArrayData:
+    """Return the centres of the elements of a stage whose segments are named in order, as :func:`merge_thermo` does.
+
+    Raises
+    ------
+    ValueError
+        If the segments count atoms differently.
+    """
+    nodes = _in_order(segments)
+    counts = [node.base.attributes.get('counts') for node in nodes]
+    if any(found != counts[0] for found in counts):
+        raise ValueError('the segments hold different atoms: they are not one run')
+    merged = _joined(nodes)
+    merged.base.attributes.set('counts', counts[0])
+    return merged
+
+
+@calcfunction
+def merge_averages(**segments: orm.ArrayData) -> orm.ArrayData:
+    """Return the averages of a stage whose segments are named in order; the window with the seam in it is left out."""
+    nodes = _in_order(segments)
+    width = int(nodes[0].base.attributes.get('window_steps'))
+    merged = _joined(nodes, width=width)
+    merged.base.attributes.set('window_steps', width)
+    return merged
 
 
 @calcfunction

@@ -11,6 +11,7 @@ from aiida.common import CalcInfo, CodeInfo, InputValidationError
 from aiida.plugins import CalculationFactory, DataFactory
 
 from aiida_softclay.calculations.caching import ReuseOnlySuccess
+from aiida_softclay.calculations.lammps_columns import COLUMN_FILES
 from aiida_softclay.calculations.lammps_committee import (
     DEVIATION_FILE,
     committee_problem,
@@ -277,6 +278,21 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
             'trajectories', valid_type=MdTrajectoryData, dynamic=True, required=False, help='Trajectory of each stage.'
         )
         spec.output_namespace(
+            'collective',
+            valid_type=orm.ArrayData,
+            dynamic=True,
+            required=False,
+            help='Centre of the atoms of each element X in each stage, `centre_X` (n, 3) in Å, unwrapped, written by '
+            'LAMMPS every `collective_every` steps; the attribute `counts` has the numbers of atoms.',
+        )
+        spec.output_namespace(
+            'averages',
+            valid_type=orm.ArrayData,
+            dynamic=True,
+            required=False,
+            help='Averages of each stage over every step of windows of `thermo_every` steps, with units.',
+        )
+        spec.output_namespace(
             'model_deviation',
             valid_type=orm.ArrayData,
             dynamic=True,
@@ -376,7 +392,8 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
             text = data_file(symbols, positions, system.cell, elements, charges, velocities)
             with folder.open(DATA_FILE, 'w', encoding='utf-8') as handle:
                 handle.write(text)
-        script = write_script(plan, lines, velocities is not None, resume, options.get('max_wallclock_seconds'))
+        types = {element: elements.index(element) + 1 for element in elements_in_order(symbols)}
+        script = write_script(plan, lines, velocities is not None, resume, options.get('max_wallclock_seconds'), types)
         with folder.open(options.input_filename, 'w', encoding='utf-8') as handle:
             handle.write(script)
 
@@ -400,7 +417,7 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
         # The files are nodes already, and the data file follows from the structure.
         calcinfo.provenance_exclude_list = [*copied, DATA_FILE]
         calcinfo.retrieve_list = [options.output_filename, LOG_FILE]
-        calcinfo.retrieve_temporary_list = [f'*{DUMP_SUFFIX}', FINAL_FILE, RESTART_FILES]
+        calcinfo.retrieve_temporary_list = [f'*{DUMP_SUFFIX}', FINAL_FILE, RESTART_FILES, *COLUMN_FILES]
         if inputs.get('committee'):
             calcinfo.retrieve_temporary_list.append(DEVIATION_FILE)
         if 'settings' in inputs:

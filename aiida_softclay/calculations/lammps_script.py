@@ -12,9 +12,10 @@ state of a fix in a restart file to the first new fix of the same id and style.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from aiida_softclay.calculations.lammps_columns import column_fixes, definition_lines
 from aiida_softclay.calculations.md_plan import (
     COMPONENTS,
     SHEAR_COMPONENTS,
@@ -81,6 +82,7 @@ def write_script(
     has_velocities: bool,
     resume: Resume | None = None,
     max_wallclock_seconds: float | None = None,
+    types: Mapping[str, int] | None = None,
 ) -> str:
     """Return the script that runs the plan, from its start or from where ``resume`` says.
 
@@ -94,7 +96,10 @@ def write_script(
     resume : Resume, optional
     max_wallclock_seconds : float, optional
         Limit of the scheduler; the run stops itself before it.
+    types : mapping of str to int, optional
+        Elements of the structure and their atom types, for the columns that are written of each element.
     """
+    types = types or {}
     lines = ['# Written by aiida-softclay from the plan of the calculation.']
     if max_wallclock_seconds is not None:
         # Before anything else: loading a large model takes part of the time, too.
@@ -118,11 +123,12 @@ def write_script(
         f'timestep {plan.timestep_ps:.12g}',
         f'thermo_style custom {" ".join(THERMO_KEYWORDS)}',
         'thermo_modify lost error norm no flush yes format float %.12g',
+        *definition_lines(types),
     ]
     first = 0 if resume is None else plan.stage_names.index(resume.stage)
     for index in range(first, len(plan.stages)):
         within = resume is not None and index == first and resume.within
-        lines += ['', *_stage_lines(plan, index, within, has_velocities, max_wallclock_seconds is not None)]
+        lines += ['', *_stage_lines(plan, index, within, has_velocities, max_wallclock_seconds is not None, types)]
     final = f'write_dump all custom {FINAL_FILE} id type xu yu zu vx vy vz modify sort id format float %.17g'
     lines += [
         '',
@@ -140,7 +146,9 @@ def write_script(
     return '\n'.join(lines)
 
 
-def _stage_lines(plan: MdPlan, index: int, within: bool, has_velocities: bool, has_timer: bool) -> list[str]:
+def _stage_lines(
+    plan: MdPlan, index: int, within: bool, has_velocities: bool, has_timer: bool, types: Mapping[str, int]
+) -> list[str]:
     stage = plan.stages[index]
     start = plan.start_step(stage)
     end = start + plan.steps(stage)
@@ -163,11 +171,13 @@ def _stage_lines(plan: MdPlan, index: int, within: bool, has_velocities: bool, h
     else:
         fixes = [*_fix_lines(plan, stage), *_runaway_lines(plan, stage)]
         lines += [line for _, line in fixes]
+        columns = column_fixes(plan, stage, types) if types else []
+        lines += [line for _, group in columns for line in group]
         lines += [
             # `start` and `stop` make ramps and strains run over the whole stage, whichever part of it is done here.
             f'run {end} upto start {start} stop {end}',
             f'if "$(step) < {end}" then "jump SELF interrupted"',
-            *[f'unfix {name}' for name, _ in reversed(fixes)],
+            *[f'unfix {name}' for name, _ in reversed([*fixes, *columns])],
         ]
     lines += [f'undump {dump}', 'restart 0']
     if isinstance(stage, MinimiseStage):

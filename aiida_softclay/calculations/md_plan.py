@@ -48,6 +48,7 @@ class StageBase(BaseModel):
     name: str = Field(pattern=r'^[a-z][a-z0-9_]*$', max_length=40)
     dump_every: int | None = Field(default=None, ge=1)
     thermo_every: int | None = Field(default=None, ge=1)
+    collective_every: int | None = Field(default=None, ge=1)
 
     @field_validator('name')
     @classmethod
@@ -206,8 +207,10 @@ Stage = Annotated[
 class MdPlan(BaseModel):
     """Stages of a molecular dynamics run, in LAMMPS ``metal`` units (Å, ps, eV, K) with stresses in GPa.
 
-    ``dump_every``, ``thermo_every`` and ``restart_every`` are strides in steps. Velocities are drawn with ``seed`` at
-    the first stage with dynamics (unless velocities are given) and again after each minimisation, which removes them.
+    ``dump_every``, ``thermo_every``, ``collective_every`` and ``restart_every`` are strides in steps. The centres of
+    the elements are written every ``collective_every`` steps, with the thermodynamic output if that is not given.
+    Between two rows of that output, temperature, energies, stress and cell are averaged over every step. Velocities
+    are drawn with ``seed`` at the first stage with dynamics (unless velocities are given) and again after each minimisation, which removes them.
     A run hotter than ``max_temperature_K`` is stopped; by default five times the highest target of its stage plus
     1000 K.
     """
@@ -218,6 +221,7 @@ class MdPlan(BaseModel):
     seed: int = Field(default=12345, ge=1, le=900_000_000)
     thermo_every: int = Field(default=100, ge=1)
     dump_every: int = Field(default=1000, ge=1)
+    collective_every: int | None = Field(default=None, ge=1)
     restart_every: int = Field(default=10_000, ge=1)
     max_temperature_K: float | None = Field(default=None, gt=0)  # noqa: N815
     stages: list[Stage] = Field(min_length=1)
@@ -322,6 +326,10 @@ class MdPlan(BaseModel):
     def stage_thermo_every(self, stage: StageBase) -> int:
         """Return the stride of the thermodynamic output of a stage, in steps."""
         return stage.thermo_every or self.thermo_every
+
+    def stage_collective_every(self, stage: StageBase) -> int:
+        """Return the stride of the centres of the elements in a stage, in steps."""
+        return stage.collective_every or self.collective_every or self.stage_thermo_every(stage)
 
     @property
     def total_steps(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from aiida_softclay.calculations.lammps_resources import n_threads, ranks_of_job
 from aiida_softclay.calculations.lammps_script import FINAL_FILE, LOG_FILE, THERMO_KEYWORDS
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.data.trajectory import MdTrajectoryData
+from aiida_softclay.parsers.lammps_columns import AVERAGE_UNITS, average_arrays, centre_arrays, centre_units
 from aiida_softclay.parsers.lammps_deviation import DEVIATION_UNITS, DeviationLog, deviation_arrays, read_deviation
 from aiida_softclay.parsers.lammps_files import FinalState, read_final_dump
 from aiida_softclay.parsers.lammps_log import DISK_FULL, RunLog, StageLog, read_log
@@ -127,9 +129,24 @@ class LammpsMdParser(Parser):
                 arrays = thermo_arrays(self.plan, stage_log)
                 if len(arrays['step']):
                     self.out(f'thermo.{name}', series_node(arrays, THERMO_UNITS))
+                self._column_outputs(name, temporary)
                 if deviation is not None:
                     self._deviation_output(stage_log, deviation, last_frames[name])
         return last_frames, all_finite
+
+    def _column_outputs(self, name: str, temporary: Path) -> None:
+        """Attach what LAMMPS wrote of a stage between the frames."""
+        counts = Counter(self.symbols)
+        arrays = centre_arrays(self.plan, name, temporary, list(counts))
+        if len(arrays['step']):
+            node = series_node(arrays, centre_units(list(counts)))
+            node.base.attributes.set('counts', dict(counts))
+            self.out(f'collective.{name}', node)
+        arrays = average_arrays(self.plan, name, temporary)
+        if len(arrays['step']):
+            node = series_node(arrays, AVERAGE_UNITS)
+            node.base.attributes.set('window_steps', self.plan.stage_thermo_every(self.plan.stage(name)))
+            self.out(f'averages.{name}', node)
 
     def _read_deviation(self, temporary: Path) -> DeviationLog | None:
         path = temporary / DEVIATION_FILE

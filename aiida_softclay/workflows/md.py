@@ -10,7 +10,14 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ToContext, WorkChain, while_
 
-from aiida_softclay.calcfunctions.md import merge_deviations, merge_statistics, merge_thermo, merge_trajectories
+from aiida_softclay.calcfunctions.md import (
+    merge_averages,
+    merge_collective,
+    merge_deviations,
+    merge_statistics,
+    merge_thermo,
+    merge_trajectories,
+)
 from aiida_softclay.calculations.lammps import LammpsMdCalculation, validate_physics
 from aiida_softclay.calculations.lammps_committee import others_of
 from aiida_softclay.calculations.lammps_script import RESTART_FILES
@@ -157,6 +164,21 @@ class MdWorkChain(MdHandlersMixin, WorkChain):
         )
         spec.output_namespace(
             'trajectories', valid_type=MdTrajectoryData, dynamic=True, required=False, help='Trajectory of each stage.'
+        )
+        spec.output_namespace(
+            'collective',
+            valid_type=orm.ArrayData,
+            dynamic=True,
+            required=False,
+            help='Centre of the atoms of each element X in each stage, `centre_X` (n, 3) in Å, unwrapped, every '
+            '`collective_every` steps.',
+        )
+        spec.output_namespace(
+            'averages',
+            valid_type=orm.ArrayData,
+            dynamic=True,
+            required=False,
+            help='Averages of each stage over every step of windows of `thermo_every` steps, with units.',
         )
         spec.output_namespace(
             'model_deviation',
@@ -357,7 +379,10 @@ class MdWorkChain(MdHandlersMixin, WorkChain):
         segments = [node for node in self.ctx.segments if node is not None]
         if not segments:
             return
-        merges = {'thermo': merge_thermo, 'trajectories': merge_trajectories, 'model_deviation': merge_deviations}
+        merges = {
+            'thermo': merge_thermo, 'trajectories': merge_trajectories, 'model_deviation': merge_deviations,
+            'collective': merge_collective, 'averages': merge_averages,
+        }  # fmt: skip
         for namespace, merge in merges.items():
             for name in MdPlan.from_dict(self.ctx.plan).stage_names:
                 parts = self._parts(segments, namespace, name)
