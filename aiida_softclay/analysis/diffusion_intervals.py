@@ -10,7 +10,7 @@ import numpy as np
 from .displacement import MeanSquaredDisplacement
 from .slope_errors import line_weights
 from .trajectory import Array, IntArray
-from .transport import CM2_PER_S, DEFAULT_WINDOW, lags_in_window
+from .transport import CM2_PER_S, diffusive_window, lags_in_window
 
 #: Lags that a Bayesian regression uses: more hold no more information, and its covariance matrix is inverted.
 BAYESIAN_LAGS = 50
@@ -49,8 +49,7 @@ class DiffusionInterval:
 
 
 def _window(result: MeanSquaredDisplacement, window_ps: tuple[float, float] | None) -> IntArray:
-    duration = float(result.lag_times[1] - result.lag_times[0]) * (result.n_frames - 1)
-    start, stop = window_ps or (DEFAULT_WINDOW[0] * duration, DEFAULT_WINDOW[1] * duration)
+    start, stop = window_ps or diffusive_window({result.species: result})
     return lags_in_window(result.lag_times, start, stop)
 
 
@@ -84,7 +83,7 @@ def bootstrap_diffusion(
     result : MeanSquaredDisplacement
         Of ten atoms or groups at least.
     window_ps : (float, float), optional
-        Lags of the fit; 10 % to 30 % of the run if not given.
+        Lags of the fit; those of :func:`~.transport.diffusive_window` if not given.
     confidence : float
         Of the interval.
     n_resamples : int
@@ -126,7 +125,7 @@ def bayesian_diffusion(
     result : MeanSquaredDisplacement
         Of two atoms or groups at least.
     window_ps : (float, float), optional
-        Lags of the fit; 10 % to 30 % of the run if not given.
+        Lags of the fit; those of :func:`~.transport.diffusive_window` if not given.
     confidence : float
         Of the interval.
     seed : int

@@ -15,11 +15,7 @@ from .displacement import MeanSquaredDisplacement
 from .slope_errors import larger_error, line_weights, slope_variance_factor, stretches_of
 from .time_origins import displacement_products
 from .trajectory import Array
-from .transport import Diffusion, lags_in_window, self_diffusion
-
-#: Lags of the fit as shares of the run: a collective displacement is a single path, whose slope is known to
-#: about a quarter from lags of up to a tenth of it, and to a half only from lags of up to a third.
-COLLECTIVE_WINDOW = (0.02, 0.1)
+from .transport import Diffusion, diffusive_window, lags_in_window, self_diffusion
 
 GAUSSIAN = 'independent Gaussian steps of the collective displacements'
 STRETCHES = 'stretches of the run'
@@ -134,7 +130,9 @@ def ionic_conductivity(
     temperature : float
         K.
     window_ps : (float, float), optional
-        Lags of the fit; 2 % to 10 % of the run if not given.
+        Lags of the fit, of self and collective parts alike; those of :func:`~.transport.diffusive_window` for all
+        species if not given. A collective displacement is a single path, whose slope is known to about a quarter from
+        lags of up to a tenth of the run, and to a half only from lags of up to a third.
     hop_length : float
         Length of a jump, for the warning that a species has not diffused, Å.
 
@@ -148,8 +146,7 @@ def ionic_conductivity(
     _check_inputs(collective, own, charges)
     factor = conductivity_per_slope(volume, temperature)
     spacing, n_frames = collective.spacing_ps, collective.n_frames
-    duration = spacing * (n_frames - 1)
-    start, stop = window_ps or (COLLECTIVE_WINDOW[0] * duration, COLLECTIVE_WINDOW[1] * duration)
+    start, stop = window_ps or diffusive_window({name: own[name] for name in names}, hop_length=hop_length)
     lag_times = np.arange(n_frames, dtype=float) * spacing
     inside = lags_in_window(lag_times, start, stop)
     lags = lag_times[inside]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +13,19 @@ from .displacement import MeanSquaredDisplacement
 from .statistics import linear_fit
 from .trajectory import Array, IntArray
 
-#: Share of the trajectory that the lags of the linear fit cover if no window is given: past the rattling in the cage,
-#: and short enough that at least three independent stretches of the run see the longest lag.
+#: Latest window of a linear fit, as shares of the run: at least three independent stretches see the longest lag.
 DEFAULT_WINDOW = (0.1, 0.3)
+#: Last lag of the window over its first; frames before its first lag; step of the search for it; how far the exponent
+#: of the MSD may be from 1 there, half of what passes without a warning.
+WINDOW_RATIO = DEFAULT_WINDOW[1] / DEFAULT_WINDOW[0]
+FIRST_FRAMES = 5
+SEARCH_STEP = 1.2
+DIFFUSIVE_EXPONENT = 0.1
+
+WINDOW_RULE = (
+    'from a lag τ to 3 τ, τ the earliest one at which every species that moves has gone one jump and its MSD grows '
+    'with a power of time within 0.1 of 1, at the latest a tenth of the run'
+)
 
 #: From Å²/ps to cm²/s.
 CM2_PER_S = 1e-16 / 1e-12
@@ -85,6 +96,59 @@ def lags_in_window(lags: Array, start: float, stop: float) -> IntArray:
     return inside
 
 
+def msd_exponent(lags: Array, msd: Array) -> tuple[float, float]:
+    """Return the slope of log MSD against log lag with its error; ``nan`` where an MSD is not positive."""
+    if not (msd > 0).all():
+        return math.nan, math.nan
+    line = linear_fit(np.log(lags), np.log(msd))
+    return line.slope, line.slope_error
+
+
+def diffusive_window(results: Mapping[str, MeanSquaredDisplacement], *, hop_length: float = 2.0) -> tuple[float, float]:
+    r"""Return the window of lags for the slopes of all species of a run, ps.
+
+    It is :math:`[\tau, 3 \tau]`, with :math:`\tau` the earliest lag at which every species that moves has an MSD of one
+    jump squared, and grows within the window with a power of time within 0.1 of 1. A species moves if it makes that
+    jump within a tenth of the run; :math:`\tau` is a tenth of the run where none does, and where none of the earlier
+    windows is diffusive. The window depends on how fast the ions are and not on the length of the run, once that is
+    long enough: only so does a longer run have a smaller error, because the slope of a path over a given *share* of a
+    run is known to the same fraction however long it is
+    (:func:`~aiida_softclay.analysis.slope_errors.slope_variance_factor`). A lower bound in terms of the jump follows
+    He, Zhu, Epstein and Mo, npj Comput. Mater. 4, 18 (2018).
+
+    Parameters
+    ----------
+    results : mapping of str to MeanSquaredDisplacement
+        Species whose slopes are to be taken in one window, with lags of up to 30 % of the run.
+    hop_length : float
+        Length of a jump to a neighbouring site, Å.
+
+    Raises
+    ------
+    ValueError
+        If there is no species.
+    """
+    if not results:
+        raise ValueError('a window needs the mean squared displacement of one species at least')
+    lags = next(iter(results.values())).lag_times
+    spacing = float(lags[1] - lags[0])
+    duration = spacing * (next(iter(results.values())).n_frames - 1)
+    latest = DEFAULT_WINDOW[0] * duration
+    moving, start = [], FIRST_FRAMES * spacing
+    for result in results.values():
+        gone = np.flatnonzero((result.msd >= hop_length**2) & (lags <= latest + 1e-9))
+        if gone.size:
+            moving.append(result)
+            start = max(start, float(lags[gone[0]]))
+    while moving and start < latest:
+        inside = (lags >= start - 1e-9) & (lags <= WINDOW_RATIO * start + 1e-9)
+        exponents = [msd_exponent(lags[inside], result.msd[inside])[0] for result in moving]
+        if all(abs(exponent - 1) <= DIFFUSIVE_EXPONENT for exponent in exponents):
+            return start, WINDOW_RATIO * start
+        start *= SEARCH_STEP
+    return latest, DEFAULT_WINDOW[1] * duration
+
+
 def self_diffusion(
     result: MeanSquaredDisplacement,
     window_ps: tuple[float, float] | None = None,
@@ -106,7 +170,7 @@ def self_diffusion(
     result : MeanSquaredDisplacement
         Mean squared displacement of the species.
     window_ps : (float, float), optional
-        Lags of the fit; 10 % to 30 % of the trajectory if not given.
+        Lags of the fit; those of :func:`diffusive_window` for this species if not given.
     hop_length : float
         Length of a jump to a neighbouring site, Å: a species that moved less on average has not diffused yet.
     exponent_tolerance : float
@@ -120,7 +184,7 @@ def self_diffusion(
     lags = result.lag_times
     spacing = float(lags[1] - lags[0])
     duration = spacing * (result.n_frames - 1)
-    start, stop = window_ps if window_ps is not None else (DEFAULT_WINDOW[0] * duration, DEFAULT_WINDOW[1] * duration)
+    start, stop = window_ps or diffusive_window({result.species: result}, hop_length=hop_length)
     inside = lags_in_window(lags, start, stop)
     x = lags[inside]
     centred = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
@@ -142,16 +206,13 @@ def self_diffusion(
     msd = result.msd[inside]
     end = float(msd[-1])
     warnings = []
-    exponent, exponent_error = math.nan, math.nan
-    if (msd > 0).all():
-        line = linear_fit(np.log(x), np.log(msd))
-        exponent, exponent_error = line.slope, line.slope_error
-        if abs(exponent - 1) > exponent_tolerance:
-            regime = 'ballistic or still accelerating' if exponent > 1 else 'caged or subdiffusive'
-            warnings.append(
-                f'{result.species} is not diffusive between {x[0]:g} and {x[-1]:g} ps: MSD grows with the power '
-                f'{exponent:.2f} of time ({regime})'
-            )
+    exponent, exponent_error = msd_exponent(x, msd)
+    if abs(exponent - 1) > exponent_tolerance:
+        regime = 'ballistic or still accelerating' if exponent > 1 else 'caged or subdiffusive'
+        warnings.append(
+            f'{result.species} is not diffusive between {x[0]:g} and {x[-1]:g} ps: MSD grows with the power '
+            f'{exponent:.2f} of time ({regime})'
+        )
     if end < hop_length**2:
         needed = (hop_length**2 - end) / slope + x[-1] if slope > 0 else math.inf
         advice = (

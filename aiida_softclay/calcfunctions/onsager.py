@@ -17,12 +17,12 @@ from aiida_softclay.analysis.collective import (
 )
 from aiida_softclay.analysis.coordination import Estimate
 from aiida_softclay.analysis.displacement import mean_squared_displacement
-from aiida_softclay.analysis.onsager import COLLECTIVE_WINDOW, IonicConductivity, ionic_conductivity
+from aiida_softclay.analysis.onsager import IonicConductivity, ionic_conductivity
 from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.statistics import block_average
 from aiida_softclay.analysis.trajectory import n_frames_of, species_of, times_ps_of
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed, temperature_notes
-from aiida_softclay.calcfunctions.transport import SCATTER_GROUPS
+from aiida_softclay.calcfunctions.transport import SCATTER_GROUPS, longest_lag, window_of
 from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.data.trajectory_file import TrajectoryFile
@@ -55,9 +55,11 @@ def analyse_ionic_conductivity(
     thermo : ArrayData
         Its time series, for the temperature.
     parameters : Dict
-        ``charges`` (element to charge number, for all elements), and optionally ``window_share`` (lags of the fit as
-        shares of the run), ``reference`` (``centre of mass``, ``laboratory`` or an element), ``hop_length`` in Å,
-        ``target_temperature_K``, ``context``.
+        ``charges`` (element to charge number, for all elements), and optionally ``window_ps`` or ``window_share`` (lags
+        of the fit, in ps or as shares of the run; by default those of
+        :func:`~aiida_softclay.analysis.transport.diffusive_window`, as in ``analyse_conductivity``), ``reference``
+        (``centre of mass``, ``laboratory`` or an element), ``hop_length`` in Å, ``target_temperature_K``,
+        ``context``.
     centres : ArrayData, optional
         ``time_ps`` and ``centre_X`` (n, 3) for every element X: unwrapped centres that the program wrote while it ran,
         more often than the trajectory, for the collective displacements.
@@ -71,17 +73,19 @@ def analyse_ionic_conductivity(
     options = parameters.get_dict()
     try:
         charges = {element: float(charge) for element, charge in options['charges'].items()}
-        share = [float(edge) for edge in options.get('window_share', COLLECTIVE_WINDOW)]
         reference = str(options.get('reference', CENTRE_OF_MASS))
         temperature = block_average(thermo.get_array('temperature_K'))
         with trajectory.open_trajectory() as frames:
             times = times_ps_of(frames)
             duration = float(np.ptp(times))
-            window = (share[0] * duration, share[1] * duration)
             volumes = np.abs(np.linalg.det(np.asarray(frames.cells[:], dtype=float)))
             own = mean_squared_displacement(
-                frames, max_lag_ps=window[1], n_groups=SCATTER_GROUPS, reference=reference_path(frames, reference)
+                frames,
+                max_lag_ps=longest_lag(options, duration),
+                n_groups=SCATTER_GROUPS,
+                reference=reference_path(frames, reference),
             )
+            window = window_of(own, options, duration)
             collective = (
                 collective_displacement(frames, reference=reference) if centres is None
                 else _from_columns(frames, centres, reference)

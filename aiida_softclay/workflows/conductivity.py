@@ -1,17 +1,21 @@
-"""Diffusion at constant volume and the Nernst–Einstein conductivity."""
+"""Diffusion at constant volume, the Nernst–Einstein conductivity and that of all ions together."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiida import orm
+from aiida.engine import while_
 
+from aiida_softclay.analysis.transport import DEFAULT_WINDOW
 from aiida_softclay.calcfunctions.onsager import analyse_ionic_conductivity
 from aiida_softclay.calcfunctions.transport import analyse_conductivity
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.structures.ions import IONIC_RADII
-from aiida_softclay.workflows.experiment import ExperimentWorkChain
+from aiida_softclay.workflows.experiment import LARGEST_IN_DAEMON, ExperimentWorkChain
+from aiida_softclay.workflows.extension import ExtensionMixin
 
 
 def formal_charges(elements: list[str], given: Mapping[str, float]) -> dict[str, float]:
@@ -28,23 +32,42 @@ def formal_charges(elements: list[str], given: Mapping[str, float]) -> dict[str,
     return {element: float(given.get(element, IONIC_RADII.get(element, (0, 0))[1])) for element in set(elements)}
 
 
-class ConductivityWorkChain(ExperimentWorkChain):
+class ConductivityWorkChain(ExtensionMixin, ExperimentWorkChain):
     """Let the ions diffuse at constant volume and temperature; report D and σ of each species.
 
     As in yang2024 (Fig. 5a, eq. 1; 25 ns at 300 K): mean squared displacement over all time origins in the frame of the
-    centre of mass, Nernst–Einstein conductivity with the formal charges.
+    centre of mass, Nernst–Einstein conductivity with the formal charges, total conductivity with its self and distinct
+    parts, all from slopes in one window of lags. With ``relative_error_wanted`` the run goes on until the diffusivity
+    of one species is known that well, or to ``max_duration_ps``.
     """
 
     _protocol_file = 'conductivity'
     _title = 'conductivity'
 
     @classmethod
+    def define(cls, spec: Any) -> None:
+        """Define inputs, outline, outputs and exit codes."""
+        super().define(spec)
+        spec.outline(
+            cls.setup,
+            cls.run_md,
+            cls.inspect_md,
+            cls.judge,
+            while_(cls.should_extend)(cls.extend, cls.inspect_extension, cls.judge),
+            cls.analyse,
+        )
+
+    @classmethod
     def build_plan(cls, parameters: Mapping[str, Any]) -> MdPlan:
         """Return the stages: equilibration and production."""
-        window = parameters['window_share']
+        window = parameters['window_share'] or DEFAULT_WINDOW
         if len(window) != 2 or not 0 < window[0] < window[1] <= 1:
             raise ValueError(f'window_share {window} must be two shares of the run in order, between 0 and 1')
+        cls.check_extension(parameters)
         common = {'kind': 'nvt', 'temperature_K': parameters['temperature_K'], 'tdamp_ps': parameters['tdamp_ps']}
+        duration = parameters['duration_ps']
+        if parameters['relative_error_wanted'] is not None:
+            duration = cls.whole_frames(parameters, duration)
         plan = MdPlan.from_dict(
             {
                 'timestep_ps': parameters['timestep_ps'],
@@ -57,7 +80,7 @@ class ConductivityWorkChain(ExperimentWorkChain):
                         # Nobody reads this part: two frames show where it went.
                         'dump_every': max(1, round(parameters['equilibrate_ps'] / parameters['timestep_ps'])), **common,
                     },
-                    {'name': 'production', 'duration_ps': parameters['duration_ps'], **common},
+                    {'name': 'production', 'duration_ps': duration, **common},
                 ],
             }
         )  # fmt: skip
@@ -71,9 +94,12 @@ class ConductivityWorkChain(ExperimentWorkChain):
     @classmethod
     def check_parameters(cls, parameters: Mapping[str, Any], elements: list[str]) -> str | None:
         """Return what is wrong with species and charges."""
-        absent = sorted(set(parameters['species'] or []) - set(elements))
+        steering = [parameters['error_species']] if parameters['error_species'] else []
+        absent = sorted({*(parameters['species'] or []), *steering} - set(elements))
         if absent:
             return f'species {", ".join(absent)} is not in the structure, which has {", ".join(sorted(set(elements)))}'
+        if parameters['species'] and set(steering) - set(parameters['species']):
+            return f'error_species {steering[0]} is not among species {", ".join(parameters["species"])}'
         try:
             charges = formal_charges(elements, parameters['charges'])
         except (TypeError, ValueError) as error:
@@ -89,7 +115,9 @@ class ConductivityWorkChain(ExperimentWorkChain):
         return formal_charges(self.inputs.structure.get_ase().get_chemical_symbols(), self.ctx.parameters['charges'])
 
     def run_analysis(self) -> orm.CalcFunctionNode:
-        """Find diffusivities and conductivities."""
+        """Find diffusivities and conductivities, once for each length of the run."""
+        if 'analysis' in self.ctx and self.ctx.analysis is not None:
+            return self.ctx.analysis
         parameters = self.ctx.parameters
         options = {
             'charges': self._charges(),
@@ -97,32 +125,56 @@ class ConductivityWorkChain(ExperimentWorkChain):
             'window_share': parameters['window_share'],
             'hop_length': parameters['hop_length'],
             'target_temperature_K': parameters['temperature_K'],
-            'context': self.context(),
+            'context': {**self.context(), 'seed': parameters['seed']},
         }
+        if self.is_steered:
+            options['run_length'] = {
+                'relative_error_wanted': parameters['relative_error_wanted'],
+                'max_duration_ps': parameters['max_duration_ps'],
+                'species': parameters['error_species'],
+            }
+        trajectory, thermo = self.production()
         _, node = analyse_conductivity.run_get_node(
-            self.ctx.md.outputs.trajectories.production,
-            self.ctx.md.outputs.thermo.production,
-            orm.Dict(options),
-            metadata={'call_link_label': 'analyse_conductivity'},
+            trajectory, thermo, orm.Dict(options), metadata={'call_link_label': 'analyse_conductivity'}
         )
         return node
 
     def further_analyses(self) -> dict[str, Callable[[], orm.CalcFunctionNode]]:
         """Return the analysis of collective displacements: σ in self and distinct parts, Haven ratio, transference."""
-        return {'collective': self._analyse_collective} if any(self._charges().values()) else {}
+        trajectory, _ = self.production()
+        if not any(self._charges().values()):
+            return {}
+        if trajectory.n_frames * trajectory.n_atoms > LARGEST_IN_DAEMON:
+            self.report('collective is left to a job: `softclay launch analyse`, the trajectory is large')
+            return {}
+        return {'collective': self._analyse_collective}
 
     def _analyse_collective(self) -> orm.CalcFunctionNode:
         parameters = self.ctx.parameters
         options = {
             'charges': self._charges(),
+            # The window of the diffusivities: the self parts are their Nernst–Einstein conductivities.
+            'window_ps': self.run_analysis().outputs.results['context']['window_ps'],
             'hop_length': parameters['hop_length'],
             'target_temperature_K': parameters['temperature_K'],
             'context': self.context(),
         }
+        trajectory, thermo = self.production()
         _, node = analyse_ionic_conductivity.run_get_node(
-            self.ctx.md.outputs.trajectories.production,
-            self.ctx.md.outputs.thermo.production,
-            orm.Dict(options),
-            metadata={'call_link_label': 'analyse_ionic_conductivity'},
+            trajectory, thermo, orm.Dict(options), metadata={'call_link_label': 'analyse_ionic_conductivity'}
         )
         return node
+
+    @classmethod
+    def check_extension(cls, parameters: Mapping[str, Any]) -> None:
+        """Raise ``ValueError`` with a sentence if error and limit make no sense."""
+        wanted, limit = parameters['relative_error_wanted'], parameters['max_duration_ps']
+        if wanted is None:
+            return
+        if isinstance(wanted, bool) or not isinstance(wanted, (int, float)) or not 0 < wanted < 1:
+            raise ValueError(f'relative_error_wanted {wanted!r} must be a share between 0 and 1, such as 0.1, or null')
+        if not isinstance(limit, (int, float)) or not math.isfinite(limit) or limit < parameters['duration_ps']:
+            raise ValueError(
+                f'max_duration_ps {limit!r} is below duration_ps {parameters["duration_ps"]:g}, the length of the '
+                'first run: raise it'
+            )
