@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from aiida_softclay.cli.launching import find_family, launch_command
@@ -23,9 +25,6 @@ def build_potential(paper, structures, models, family, max_jobs, protocol, overr
     """
     from aiida.plugins import WorkflowFactory
 
-    from aiida_softclay.workflows.estimate import estimate_fit
-    from aiida_softclay.workflows.estimate_melt_quench import estimate_melt_quench, is_stand_in
-
     if paper and protocol and paper != protocol:
         raise ValueError(f'PAPER is {paper} and --protocol is {protocol}: give one of them')
     changes = dict(overrides or {})
@@ -38,11 +37,21 @@ def build_potential(paper, structures, models, family, max_jobs, protocol, overr
         codes, label, structures=chosen, protocol=paper or protocol, overrides=changes,
         options=dict.fromkeys(codes, options) if options else None, max_concurrent_jobs=max_jobs,
     )  # fmt: skip
+    return builder, plan_of(builder)
+
+
+def plan_of(builder: Any) -> list[Any]:
+    """Return the estimates of the sampling, structure by structure, and of the fit."""
+    from aiida.plugins import WorkflowFactory
+
+    from aiida_softclay.workflows.estimate import estimate_fit
+    from aiida_softclay.workflows.estimate_melt_quench import estimate_melt_quench, is_stand_in
+
     parameters = builder.parameters.get_dict()
-    sampling = process.sampling_builder(builder)
-    stages = estimate_melt_quench(sampling.parameters.get_dict(), None, is_stand_in(label))
+    sampling = WorkflowFactory('softclay.build_potential').sampling_builder(builder)
+    stages = estimate_melt_quench(sampling.parameters.get_dict(), None, is_stand_in(builder.potential_family.value))
     frames = sum(stage.frames for stage in stages)
     mean = sum(stage.frames * stage.n_atoms for stage in stages) // max(frames, 1)
     settings = parameters['fit']
     fit = WorkflowFactory('softclay.fit_potential').get_protocol_inputs(settings['protocol'], settings['overrides'])
-    return builder, [*stages, estimate_fit(fit, mean, parameters['n_models'])]
+    return [*stages, estimate_fit(fit, mean, parameters['n_models'])]
