@@ -17,6 +17,7 @@ from aiida_softclay.cli.launch_concurrent import concurrent_learning
 from aiida_softclay.cli.launch_glass_transition import glass_transition
 from aiida_softclay.cli.launch_label import label
 from aiida_softclay.cli.launch_melt_quench import melt_quench
+from aiida_softclay.cli.launch_paper import paper
 from aiida_softclay.cli.launch_reaction_energy import reaction_energy
 from aiida_softclay.cli.launch_validate import validate_potential
 from aiida_softclay.cli.launching import (
@@ -259,8 +260,8 @@ def _load_structure(text: str, min_length: float) -> Any:
 
 
 for _command in (
-    study, build_potential, aimd, melt_quench, fit_potential, fit_committee, concurrent_learning, validate_potential,
-    label, reaction_energy, amorphous, amorphous_series, md, analyse, glass_transition,
+    study, paper, build_potential, aimd, melt_quench, fit_potential, fit_committee, concurrent_learning,
+    validate_potential, label, reaction_energy, amorphous, amorphous_series, md, analyse, glass_transition,
     *EXPERIMENTS,
 ):  # fmt: skip
     launch.add_command(_command)
