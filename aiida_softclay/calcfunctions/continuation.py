@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
+from ase.data import chemical_symbols
 
 from aiida_softclay.analysis.quantity import check_results
 from aiida_softclay.calcfunctions.md import combine_statistics
@@ -16,9 +17,9 @@ from aiida_softclay.calcfunctions.structure_analysis import analysis_failed
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.data.trajectory_file import TrajectoryFile
 
-#: Largest distance in Å between the last frame of a run and the first of the next, which hold the same positions in
-#: single precision.
-SEAM_TOLERANCE = 1.0e-3
+#: Largest distance in Å between the last frame of a run and the first of the next, which hold the same positions, each
+#: rounded to half of 0.001 Å in cells that differ by lattice vectors.
+SEAM_TOLERANCE = 2.0e-3
 #: The same for the potential energy per atom, eV.
 SEAM_ENERGY = 1.0e-6
 
@@ -34,13 +35,15 @@ def continue_run(**nodes: orm.Data) -> dict[str, orm.Data] | ExitCode:
     Parameters
     ----------
     **nodes
-        ``trajectory_0000``, ``trajectory_0001``, … (MdTrajectoryData) and ``thermo_0000``, … (ArrayData), in order.
+        ``trajectory_0000``, ``trajectory_0001``, … (MdTrajectoryData) and ``thermo_0000``, … (ArrayData), in order;
+        where all runs have them, also ``collective_0000``, … (centres of the elements) and ``averages_0000``, ….
 
     Returns
     -------
     dict
-        ``trajectory``, ``thermo`` and ``seams`` (Dict: for each seam its ``step``, ``largest_shift_A`` of an atom,
-        ``energy_change_eV`` per atom, and the temperature in K before and after it).
+        ``trajectory``, ``thermo``, ``collective`` and ``averages`` if they were given, and ``seams`` (Dict: for each
+        seam its ``step``, ``largest_shift_A`` of an atom, ``energy_change_eV`` per atom, and the temperature in K
+        before and after it).
     """
     trajectories: list[Any] = [nodes[key] for key in sorted(nodes) if key.startswith('trajectory_')]
     series: list[Any] = [nodes[key] for key in sorted(nodes) if key.startswith('thermo_')]
@@ -49,21 +52,32 @@ def continue_run(**nodes: orm.Data) -> dict[str, orm.Data] | ExitCode:
             raise ValueError(f'{len(trajectories)} trajectories and {len(series)} time series are not those of one run')
         with tempfile.TemporaryDirectory() as scratch:
             target = Path(scratch) / 'joined.h5'
-            shifts, offsets = _join_frames(trajectories, target)
+            shifts, offsets, moved = _join_frames(trajectories, target)
             trajectory = MdTrajectoryData.from_file(target)
         thermo, rows = _join_rows(series, offsets, trajectories[0].timestep_ps, trajectories[0].n_atoms)
+        columns = _join_columns(nodes, offsets, moved, trajectories[0].timestep_ps)
     except ValueError as error:
         return analysis_failed(error)
     seams = [{**row, 'largest_shift_A': shift} for row, shift in zip(rows, shifts, strict=True)]
-    return {'trajectory': trajectory, 'thermo': thermo, 'seams': orm.Dict({'seams': seams})}
+    return {'trajectory': trajectory, 'thermo': thermo, 'seams': orm.Dict({'seams': seams}), **columns}
 
 
-def _join_frames(nodes: list[MdTrajectoryData], target: Path) -> tuple[list[float], list[int]]:
-    """Write all frames to one file; return the largest shift at each seam in Å and what was added to the steps."""
-    shifts, offsets = [], [0]
+def _join_frames(
+    nodes: list[MdTrajectoryData], target: Path
+) -> tuple[list[float], list[int], list[dict[str, np.ndarray]]]:
+    """Write all frames to one file.
+
+    Returns
+    -------
+    tuple
+        Largest shift at each seam in Å, what was added to the steps of each run, and by how much the centre of each
+        element was moved back in it, Å.
+    """
+    shifts, offsets, moved_back = [], [0], []
     with nodes[0].open_trajectory() as first:
         numbers, timestep, engine, stage = first.atomic_numbers, first.timestep_ps, first.engine, first.stage
-    with TrajectoryFile(target, 'w', numbers, timestep, engine, stage) as joined:
+        resolution = first.resolution
+    with TrajectoryFile(target, 'w', numbers, timestep, engine, stage, resolution) as joined:
         last = None
         for number, node in enumerate(nodes):
             with node.open_trajectory() as part:
@@ -75,12 +89,47 @@ def _join_frames(nodes: list[MdTrajectoryData], target: Path) -> tuple[list[floa
                         images, shift = _images(last, frame, number)
                         shifts.append(shift)
                         offsets.append(last.step - frame.step)
+                        moved_back.append(_by_element(numbers, images @ frame.cell))
                         continue
+                    if not index:
+                        moved_back.append(_by_element(numbers, images))
                     moved = frame.positions + images @ frame.cell
                     joined.append(moved, frame.cell, frame.step + offsets[-1])
                     before = (moved, frame)
                 last = _Seam(before[0], before[1].cell, before[1].step + offsets[-1])
-    return shifts, offsets
+    return shifts, offsets, moved_back
+
+
+def _by_element(numbers: np.ndarray, vectors: np.ndarray) -> dict[str, np.ndarray]:
+    return {chemical_symbols[number]: vectors[numbers == number].mean(axis=0) for number in np.unique(numbers)}
+
+
+def _join_columns(
+    nodes: dict[str, Any], offsets: list[int], moved_back: list[dict[str, np.ndarray]], timestep_ps: float
+) -> dict[str, orm.ArrayData]:
+    """Return centres and averages of all runs in one node each, where every run has them."""
+    joined = {}
+    for kind in ('collective', 'averages'):
+        found = [nodes[key] for key in sorted(nodes) if key.startswith(f'{kind}_')]
+        if len(found) != len(offsets):
+            continue
+        parts = []
+        for number, (node, offset, moved) in enumerate(zip(found, offsets, moved_back, strict=True)):
+            part = {name: node.get_array(name) for name in node.get_arraynames()}
+            for element, shift in moved.items():
+                if f'centre_{element}' in part:
+                    part[f'centre_{element}'] = part[f'centre_{element}'] + shift
+            part['step'] = part['step'] + offset
+            part['time_ps'] = part['step'] * timestep_ps
+            # The first row of the centres is the last one of the run before; averages are of steps of their own run.
+            first = 1 if number and kind == 'collective' else 0
+            parts.append({name: values[first:] for name, values in part.items()})
+        node = orm.ArrayData({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        for key in ('units', 'counts', 'window_steps'):
+            if (value := found[0].base.attributes.get(key, None)) is not None:
+                node.base.attributes.set(key, value)
+        joined[kind] = node
+    return joined
 
 
 class _Seam:

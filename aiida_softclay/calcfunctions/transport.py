@@ -104,7 +104,8 @@ def analyse_conductivity(
             remarks = (
                 [*notes, run_length.reason] if run_length and symbol == steering and _falls_short(run_length) else notes
             )
-            quantities += _numbers(found[symbol], conductivities[symbol], conditions, remarks)
+            moved = {'msd_at_end_A2': found[symbol].msd_at_end, 'hop_length_A': hop_length}
+            quantities += _numbers(found[symbol], conductivities[symbol], {**conditions, **moved}, remarks)
             for name in options.get('estimates', []):
                 warnings = [*found[symbol].warnings, *remarks]
                 quantities.append(_interval(displacements[symbol], window, name, conditions, warnings))

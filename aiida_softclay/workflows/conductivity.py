@@ -74,6 +74,7 @@ class ConductivityWorkChain(ExtensionMixin, ExperimentWorkChain):
                 'seed': parameters['seed'],
                 'thermo_every': parameters['thermo_every'],
                 'dump_every': parameters['dump_every'],
+                'collective_every': min(parameters['thermo_every'], parameters['dump_every']),
                 'stages': [
                     {
                         'name': 'equilibrate', 'duration_ps': parameters['equilibrate_ps'],
@@ -160,9 +161,11 @@ class ConductivityWorkChain(ExtensionMixin, ExperimentWorkChain):
             'context': self.context(),
         }
         trajectory, thermo = self.production()
+        centres = {'centres': found} if (found := self.centres()) is not None else {}
         _, node = analyse_ionic_conductivity.run_get_node(
-            trajectory, thermo, orm.Dict(options), metadata={'call_link_label': 'analyse_ionic_conductivity'}
-        )
+            trajectory, thermo, orm.Dict(options), **centres,
+            metadata={'call_link_label': 'analyse_ionic_conductivity'},
+        )  # fmt: skip
         return node
 
     @classmethod

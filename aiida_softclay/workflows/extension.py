@@ -15,6 +15,8 @@ from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.workflows.md import MdWorkChain
 
 STAGE = 'production'
+#: Outputs of a run, besides its trajectory, that hold a node for each stage.
+SERIES = ('thermo', 'collective', 'averages')
 
 
 class ExtensionMixin:
@@ -51,6 +53,13 @@ class ExtensionMixin:
         if 'joined' in self.ctx:
             return self.ctx.joined['trajectory'], self.ctx.joined['thermo']
         return self.ctx.md.outputs.trajectories[STAGE], self.ctx.md.outputs.thermo[STAGE]
+
+    def centres(self) -> orm.ArrayData | None:
+        """Return the centres of the elements that the program wrote in the production so far, if it did."""
+        if 'joined' in self.ctx:
+            return self.ctx.joined.get('collective')
+        outputs = self.ctx.md.outputs
+        return outputs.collective[STAGE] if 'collective' in outputs and STAGE in outputs.collective else None
 
     def inspect_md(self) -> Any:
         """Look at the first run; its outputs are attached when it is known whether more follow."""
@@ -108,7 +117,12 @@ class ExtensionMixin:
             return self.exit_codes.ERROR_MD.format(message=message)
         runs = [*self.ctx.runs, node]
         parts = {f'trajectory_{index:04d}': run.outputs.trajectories[STAGE] for index, run in enumerate(runs)}
-        parts |= {f'thermo_{index:04d}': run.outputs.thermo[STAGE] for index, run in enumerate(runs)}
+        parts |= {
+            f'{name}_{index:04d}': run.outputs[name][STAGE]
+            for name in SERIES
+            for index, run in enumerate(runs)
+            if name in run.outputs and STAGE in run.outputs[name]
+        }
         made, join = continue_run.run_get_node(**parts, metadata={'call_link_label': 'continue_run'})
         if not join.is_finished_ok:
             self._attach_runs()
@@ -129,9 +143,12 @@ class ExtensionMixin:
         """Attach the outputs of all runs as those of one: joined where there are several."""
         outputs = self.exposed_outputs(self.ctx.runs[0], MdWorkChain)
         if len(self.ctx.runs) > 1:
-            trajectory, thermo = self.production()
-            outputs['trajectories'] = {**outputs['trajectories'], STAGE: trajectory}
-            outputs['thermo'] = {**outputs['thermo'], STAGE: thermo}
+            outputs['trajectories'] = {**outputs['trajectories'], STAGE: self.ctx.joined['trajectory']}
+            for name in SERIES:
+                if name in outputs:
+                    # Columns that not every run has are not those of the whole.
+                    whole = {STAGE: self.ctx.joined[name]} if name in self.ctx.joined else {}
+                    outputs[name] = {key: node for key, node in outputs[name].items() if key != STAGE} | whole
             last = self.ctx.runs[-1].outputs
             outputs['structure'], outputs['velocities'] = last.structure, last.velocities
             parts = {f'run_{index:04d}': run.outputs.statistics for index, run in enumerate(self.ctx.runs)}

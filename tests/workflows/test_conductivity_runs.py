@@ -66,10 +66,14 @@ def test_a_run_goes_on_until_its_error_is_small_enough(lmp_code):
     trajectory, thermo = node.outputs.trajectories.production, node.outputs.thermo.production
     assert trajectory.stride_steps == OVERRIDES['dump_every']
     with trajectory.open_trajectory() as frames:
-        positions, steps = frames.positions[:], frames.steps[:]
+        positions, steps, numbers_of_atoms = frames.positions[:], frames.steps[:], frames.atomic_numbers
     assert (steps[-1] - steps[0]) * 0.002 == pytest.approx(last['duration_ps'])
     # 20 fs: no atom jumps by a cell edge of 12 Å.
     assert np.abs(np.diff(positions, axis=0)).max() < 2.0
+    centres = node.outputs.collective.production
+    assert centres.get_array('step').tolist() == steps.tolist()
+    lithium = [number == 3 for number in numbers_of_atoms]
+    assert centres.get_array('centre_Li') == pytest.approx(positions[:, lithium].mean(axis=1), abs=1e-3)
     assert (np.diff(thermo.get_array('step')) == OVERRIDES['thermo_every']).all()
     assert np.diff(thermo.get_array('time_ps')) == pytest.approx(0.02)
     assert node.outputs.statistics['stages']['production']['last_step'] == steps[-1]
