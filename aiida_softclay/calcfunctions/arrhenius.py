@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
 
@@ -14,6 +15,8 @@ from aiida_softclay.calcfunctions.structure_analysis import analysis_failed
 
 ENERGY = 'slope of ln {what} against −1 / (k_B T), weighted with the errors'
 VALUE = 'read off the Arrhenius line of {name} at {temperature:g} K'
+#: Points of the line that is kept for drawing.
+LINE_POINTS = 101
 
 
 @calcfunction
@@ -32,7 +35,8 @@ def analyse_arrhenius(parameters: orm.Dict, **runs: orm.Dict) -> dict[str, orm.D
     Returns
     -------
     dict
-        ``results`` (Dict, results schema).
+        ``results`` (Dict, results schema) and ``curve`` (ArrayData: temperatures and values with errors, and the line
+        with its confidence band from the lowest to the highest temperature of data and ``at_K``).
     """
     options = parameters.get_dict()
     try:
@@ -48,7 +52,8 @@ def analyse_arrhenius(parameters: orm.Dict, **runs: orm.Dict) -> dict[str, orm.D
         # A number that its own run calls doubtful makes a doubtful line.
         doubts = [f'{row["label"]}: {text}' for row in rows for text in row.get('warnings') or []]
         quantities = _numbers(found, name, rows[0]['unit'], options, across, doubts)
-        return {'results': orm.Dict(results_dict(quantities, **options.get('context', {})))}
+        results = results_dict(quantities, **options.get('context', {}))
+        return {'results': orm.Dict(results), 'curve': _curve(found, rows, name, options)}
     except (ValueError, KeyError) as error:
         return analysis_failed(error)
 
@@ -62,6 +67,31 @@ def _row(results: dict[str, Any], name: str, label: str) -> dict[str, Any]:
                 raise ValueError(f'{name} of {label} has no temperature, no value or no error')
             return {**row, 'label': label}
     raise ValueError(f'{label} reports no {name}')
+
+
+def _curve(found: Arrhenius, rows: list[dict[str, Any]], name: str, options: dict[str, Any]) -> orm.ArrayData:
+    """Return points and line; where the line crosses the glass transition is for the reader to see."""
+    rows = sorted(rows, key=lambda row: row['conditions']['temperature_K'])
+    temperatures = np.array([row['conditions']['temperature_K'] for row in rows], dtype=float)
+    ends = [*temperatures, *(float(temperature) for temperature in options.get('at_K', []))]
+    # The line bends on neither axis of the plot: points even in 1/T, those of the data among them.
+    grid = np.unique([*(1 / np.linspace(1 / max(ends), 1 / min(ends), LINE_POINTS)), *temperatures])
+    confidence = float(options.get('confidence', 0.95))
+    line = [found.at(float(T), confidence=confidence, across_glass_transition=True) for T in grid]
+    unit = rows[0]['unit']
+    columns = {
+        'temperature': (temperatures, 'K'), 'value': ([row['value'] for row in rows], unit),
+        'value_error': ([row['error'] for row in rows], unit), 'line_temperature': (grid, 'K'),
+        'line': ([point.value for point in line], unit), 'line_lower': ([point.interval[0] for point in line], unit),
+        'line_upper': ([point.interval[1] for point in line], unit),
+    }  # fmt: skip
+    node = orm.ArrayData()
+    for key, (values, _) in columns.items():
+        node.set_array(key, np.asarray(values, dtype=float))
+    node.base.attributes.set('units', {key: text for key, (_, text) in columns.items()})
+    node.base.attributes.set('quantity', name)
+    node.base.attributes.set('confidence', confidence)
+    return node
 
 
 def _numbers(

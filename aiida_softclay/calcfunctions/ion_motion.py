@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,18 @@ from aiida.engine import ExitCode, calcfunction
 
 from aiida_softclay.analysis.anion_rotation import RESIDENCE_PS as TURN_PS
 from aiida_softclay.analysis.anion_rotation import ROTATION_ANGLE, AnionMotion, anion_motion
+from aiida_softclay.analysis.class_rdf import RadialDistribution, class_radial_distribution
 from aiida_softclay.analysis.coordination import Estimate
 from aiida_softclay.analysis.displacement_classes import (
     BIN_WIDTH,
+    MobilityClasses,
     class_coordination,
     displacement_distribution,
     mobility_classes,
 )
 from aiida_softclay.analysis.hops import RESIDENCE_PS, hop_statistics
 from aiida_softclay.analysis.quantity import Quantity, results_dict
-from aiida_softclay.analysis.region_mobility import region_mobility, regions_of
+from aiida_softclay.analysis.region_mobility import RegionMobility, region_mobility, regions_of
 from aiida_softclay.analysis.statistics import block_average
 from aiida_softclay.analysis.trajectory import Trajectory, frame, n_frames_of, times_ps_of
 from aiida_softclay.analysis.transport import DEFAULT_WINDOW
@@ -41,13 +44,14 @@ def analyse_mobility_classes(trajectory: MdTrajectoryData, parameters: orm.Dict)
     parameters : Dict
         ``species``, ``cutoffs`` (element of the neighbours to the bond length in Å), and optionally ``bin_width`` in
         Å, ``upper`` and ``lower`` (fractions of the largest displacement), ``n_frames`` (of the coordination),
-        ``context``.
+        ``r_max`` in Å and ``rdf_frames`` (of g(r) of the classes), ``context``.
 
     Returns
     -------
     dict
-        ``results`` (Dict, results schema), ``curve`` (ArrayData: density of displacements, coordination over time) and
-        ``classes`` (ArrayData: indices of the atoms ``fast`` and ``slow``).
+        ``results`` (Dict, results schema), ``curve`` (ArrayData: density of displacements, coordination over time, g(r)
+        of each class with the class itself, the other one and each kind of neighbour; attributes ``class_limits`` in Å
+        and ``class_members``) and ``classes`` (ArrayData: indices of the atoms ``fast`` and ``slow``).
     """
     options = parameters.get_dict()
     try:
@@ -58,6 +62,9 @@ def analyse_mobility_classes(trajectory: MdTrajectoryData, parameters: orm.Dict)
                 frames, species, upper=float(options.get('upper', 0.9)), lower=float(options.get('lower', 0.1))
             )
             around = class_coordination(frames, found.members, cutoffs, int(options.get('n_frames', 100)))
+            pairs = _class_pairs(
+                frames, found, list(cutoffs), float(options.get('r_max', 8.0)), int(options.get('rdf_frames', 20))
+            )
             context = _context(trajectory, frames, options)
         distribution = displacement_distribution(found.displacements, float(options.get('bin_width', BIN_WIDTH)))
         curve, units = orm.ArrayData(), {}
@@ -76,16 +83,38 @@ def analyse_mobility_classes(trajectory: MdTrajectoryData, parameters: orm.Dict)
                 columns[f'coordination_{key}_{element}'] = (part.by_neighbour[element], '1')
                 name = f'coordination.{species}.{key}.{element}'
                 rows.append(_number(name, mean, '1', f'the same, of {element} only', warnings))
+        columns['radii'] = (pairs.radii, 'Å')
+        for row, (first, second) in enumerate(pairs.pairs):
+            name = f'{first.rpartition(" ")[2]}_{second.rpartition(" ")[2]}'
+            columns |= {f'g_{name}': (pairs.g[row], '1'), f'g_error_{name}': (pairs.g_error[row], '1')}
         for name, (values, unit) in columns.items():
             curve.set_array(name, values)
             units[name] = unit
         curve.base.attributes.set('units', units)
+        curve.base.attributes.set(
+            'class_limits', {'fast': float(found.classes.upper), 'slow': float(found.classes.lower)}
+        )
+        curve.base.attributes.set(
+            'class_members', {'fast': int(found.classes.largest.size), 'slow': int(found.classes.smallest.size)}
+        )
         classes = orm.ArrayData()
         classes.set_array('fast', found.classes.largest)
         classes.set_array('slow', found.classes.smallest)
         return {'results': orm.Dict(results_dict(rows, **context)), 'curve': curve, 'classes': classes}
     except (ValueError, KeyError) as error:
         return analysis_failed(error)
+
+
+def _class_pairs(
+    frames: Trajectory, found: MobilityClasses, partners: list[str], r_max: float, n_frames: int
+) -> RadialDistribution:
+    """Return g(r) of both classes (yang2024, Fig. 5d and e); a class of one ion has no g(r) with itself."""
+    fast, slow = found.members
+    pairs = [(fast, slow), *((name, partner) for partner in partners for name in (fast, slow))]
+    pairs = [(name, name) for name, ions in found.members.items() if ions.size > 1] + pairs
+    return class_radial_distribution(
+        frames, found.masks(len(frames.atomic_numbers)), pairs, r_max=r_max, n_frames=n_frames
+    )
 
 
 @calcfunction
@@ -199,7 +228,7 @@ def analyse_boundary_mobility(
     Returns
     -------
     dict
-        ``results`` (Dict, results schema).
+        ``results`` (Dict, results schema) and ``curve`` (ArrayData: lag times and MSD in each region).
     """
     options = parameters.get_dict()
     try:
@@ -226,14 +255,18 @@ def analyse_boundary_mobility(
             sigma = found.conductivity[region]
             s = Estimate(sigma.conductivity, sigma.conductivity_error, part.n_samples, part.error_method)
             rows += [
-                _number(f'diffusivity.{species}.{region}', d, 'cm^2/s', f'{DIFFUSIVITY}; {where}', own),
+                replace(
+                    _number(f'diffusivity.{species}.{region}', d, 'cm^2/s', f'{DIFFUSIVITY}; {where}', own),
+                    window=part.window_ps,
+                    window_unit='ps',
+                ),
                 _number(f'conductivity.{species}.{region}', s, 'mS/cm', f'{CONDUCTIVITY}; {where}', own),
                 _number(
                     f'conductivity_share.{species}.{region}', found.share[region], '1', f'{where}: share', warnings
                 ),
             ]
         rows.append(_number(f'diffusivity_ratio.{species}', found.ratio, '1', f'boundary over bulk; {where}', warnings))
-        return {'results': orm.Dict(results_dict(rows, **context))}
+        return {'results': orm.Dict(results_dict(rows, **context)), 'curve': _region_curve(found)}
     except (ValueError, KeyError) as error:
         return analysis_failed(error)
 
@@ -257,6 +290,18 @@ def _number(name: str, estimate: Estimate, unit: str, definition: str, warnings:
         name=name, value=estimate.value, error=estimate.error, unit=unit, definition=definition,
         n_samples=estimate.n_samples, error_method=estimate.method, warnings=warnings,
     )  # fmt: skip
+
+
+def _region_curve(found: RegionMobility) -> orm.ArrayData:
+    """Return the mean squared displacements of the regions."""
+    curve, units = orm.ArrayData(), {'lag_time': 'ps'}
+    curve.set_array('lag_time', next(iter(found.displacements.values())).lag_times)
+    for region, part in found.displacements.items():
+        for name, values in ((f'msd_{region}', part.msd), (f'msd_error_{region}', part.msd_error)):
+            curve.set_array(name, values)
+            units[name] = 'Å^2'
+    curve.base.attributes.set('units', units)
+    return curve
 
 
 def _motion_curve(found: AnionMotion) -> orm.ArrayData:

@@ -75,7 +75,7 @@ def analyse_plasticity(
     -------
     dict
         ``results`` (Dict, results schema), ``curve`` (ArrayData: strain, mean D²min, zones and bands of each pair of
-        frames) and ``atoms`` (ArrayData: D²min and local shear strain of every atom and pair).
+        frames) and ``atoms`` (ArrayData: D²min and local shear strain of every atom and pair, atomic numbers).
     """
     options = {**DEFAULTS, **parameters.get_dict()}
     try:
@@ -114,7 +114,7 @@ def analyse_plasticity(
         return {
             'results': orm.Dict(results_dict(quantities, **context)),
             'curve': _curve(series, zones, elements, environment),
-            'atoms': _arrays({'d2min': (series.d2min, 'Å^2'), 'shear_strain': (series.shear_strain, '1')}, np.float32),
+            'atoms': _per_atom(series, numbers),
         }
     except (ValueError, KeyError) as error:
         return analysis_failed(error)
@@ -265,6 +265,13 @@ def _arrays(columns: dict[str, tuple[Any, str]], dtype: type = float) -> orm.Arr
     for name, (values, _) in columns.items():
         node.set_array(name, np.asarray(values, dtype=dtype))
     node.base.attributes.set('units', {name: unit for name, (_, unit) in columns.items()})
+    return node
+
+
+def _per_atom(series: NonAffineSeries, numbers: np.ndarray) -> orm.ArrayData:
+    node = _arrays({'d2min': (series.d2min, 'Å^2'), 'shear_strain': (series.shear_strain, '1')}, np.float32)
+    node.set_array('atomic_numbers', numbers.astype(np.int16))
+    node.base.attributes.set('units', {**node.base.attributes.get('units'), 'atomic_numbers': '1'})
     return node
 
 

@@ -14,16 +14,26 @@ from aiida_softclay.cli.params import PROCESS
 @PROCESS
 @click.option(
     '-o', '--output', type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help='File to write (.png, .svg or .pdf); softclay-plot-PROCESS.png by default.',
+    help='File to write (.pdf, .svg or .png); softclay-plot-PROCESS.png by default.',
 )  # fmt: skip
+@click.option('--panel', 'wanted', multiple=True, metavar='NAME', help='Only this panel, once for each that is wanted.')
+@click.option('--list', 'listed', is_flag=True, help='Only print the names of the panels.')
 @decorators.with_dbenv()
-def plot(process, output):
-    """Plot the curves of PROCESS: a study, an experiment, a validation, or a glass with its cell."""
-    from aiida_softclay.report.figures import plot_curves
+def plot(process, output, wanted, listed):
+    """Plot the curves of PROCESS.
 
+    PROCESS is a study, an experiment, a glass, a validation, an analysis (its job or its calcfunction), a reaction
+    energy or a screening.
+    """
+    from aiida_softclay.report.figures import panels_of, plot_curves
+
+    if listed:
+        for name, (node, _) in panels_of(process).items():
+            echo.echo(f'{name} <{node.pk}>')
+        return
     path = output or Path(f'softclay-plot-{process.pk}.png')
     try:
-        panels = plot_curves(process, path)
+        panels = plot_curves(process, path, wanted)
     except ValueError as error:
         echo.echo_critical(str(error))
     echo.echo_success(f'{", ".join(panels)} plotted to {path}')

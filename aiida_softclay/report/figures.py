@@ -2,100 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
-import numpy as np
 from aiida import orm
+from aiida.common.exceptions import NotExistent
 
-from aiida_softclay.report.analysis_figures import analysis_panels
+from aiida_softclay.data.engine import engine_text
+from aiida_softclay.report.analysis_figures import analysis_panels, context_of
 from aiida_softclay.report.glass_figures import glass_panels
-from aiida_softclay.report.validation_figures import COLOURS, validation_panels
+from aiida_softclay.report.registry import Draw
+from aiida_softclay.report.style import GREY, PAGE_WIDTH, PANEL_SHAPE, grid_of, letter, power_ticks, small_print, style
+from aiida_softclay.report.validation_figures import validation_panels
 
-#: A node and what draws it on axes.
-Panel = tuple[orm.Data, Callable[[Any, Any], None]]
-
-
-def _pair_distributions(axes: Any, curve: orm.ArrayData) -> None:
-    radii = curve.get_array('radii')
-    for colour, pair in zip(COLOURS, curve.base.attributes.get('pairs')[:2], strict=False):
-        name = pair.replace('-', '_')
-        for state, style in (('before', ':'), ('after', '-')):
-            axes.plot(radii, curve.get_array(f'g_{name}_{state}'), style, color=colour, label=f'{pair} {state}', lw=1.2)
-    axes.set(xlabel='r (Å)', ylabel='g(r)', title='Pair distribution, start and end of the melt', xlim=(0.8, None))
-    axes.legend(fontsize=7)
+#: Formats that can be written; the first two are vectors.
+SUFFIXES = ('.pdf', '.svg', '.png')
 
 
-def _stress_pulse(axes: Any, curve: orm.ArrayData) -> None:
-    time = curve.get_array('time')
-    axes.plot(time, curve.get_array('strain'), color=COLOURS[5], lw=0.5)
-    axes.plot(time, curve.get_array('strain_averaged'), color=COLOURS[0], lw=1.4, label='shear strain')
-    axes.set(xlabel='time (ps)', ylabel='shear strain', title='Stress pulse')
-    twin = axes.twinx()
-    twin.plot(time, 1000 * curve.get_array('stress_applied'), color=COLOURS[1], lw=1.0, ls='--')
-    twin.set_ylabel('applied stress (MPa), dashed')
-
-
-def _constant_strain(axes: Any, curve: orm.ArrayData) -> None:
-    strain = curve.get_array('strain')
-    axes.plot(strain, curve.get_array('stress'), color=COLOURS[5], lw=0.5)
-    axes.plot(strain, curve.get_array('stress_averaged'), color=COLOURS[0], lw=1.4)
-    axes.set(xlabel='shear strain', ylabel='shear stress (GPa)', title='Constant strain rate')
-
-
-def _conductivity(axes: Any, curve: orm.ArrayData) -> None:
-    lag = curve.get_array('lag_time')
-    names = [name for name in sorted(curve.get_arraynames()) if name.startswith('msd_') and 'error' not in name]
-    for colour, name in zip(COLOURS, names, strict=False):
-        values, error = curve.get_array(name), curve.get_array(name.replace('msd_', 'msd_error_'))
-        axes.plot(lag, values, color=colour, lw=1.3, label=name.removeprefix('msd_'))
-        axes.fill_between(lag, values - error, values + error, color=colour, alpha=0.2, lw=0)
-    shown = lag <= 0.5 * lag[-1]
-    highest = max(float(np.nanmax(curve.get_array(name)[shown])) for name in names)
-    axes.set(xlabel='lag time (ps)', ylabel='MSD (Å²)', title='Mean squared displacement')
-    axes.set(xlim=(0, lag[shown][-1]), ylim=(0, 1.1 * highest))
-    axes.legend(fontsize=7)
-
-
-_PANELS: dict[str, Callable[[Any, orm.ArrayData], None]] = {
-    'pair_distributions': _pair_distributions,
-    'stress_pulse': _stress_pulse,
-    'constant_strain': _constant_strain,
-    'conductivity': _conductivity,
-}
-
-
-def panels_of(process: orm.ProcessNode) -> dict[str, Panel]:
+def panels_of(process: orm.ProcessNode) -> dict[str, tuple[orm.Data, Draw]]:
     """Return what there is to draw of a study, experiment, analysis, glass or validation, by the name of the panel."""
-    found: dict[str, Panel] = {name: (curve, _PANELS[name]) for name, curve in curves_of(process).items()}
-    return found | analysis_panels(process) | glass_panels(process) | validation_panels(process)
+    return analysis_panels(process) | glass_panels(process) | validation_panels(process)
 
 
-def curves_of(process: orm.ProcessNode) -> dict[str, orm.ArrayData]:
-    """Return the curves of a study, or of one experiment, by the name of their panel."""
-    found: dict[str, orm.ArrayData] = {}
-    outputs = process.outputs
-    if 'pair_distributions' in outputs:
-        found['pair_distributions'] = outputs.pair_distributions
-    if 'curves' in outputs:
-        found |= {name: outputs.curves[name] for name in _PANELS if name in outputs.curves}
-    if 'curve' in outputs:
-        entry_point = (process.process_type or '').rpartition('softclay.')[2]
-        if entry_point in _PANELS:
-            found[entry_point] = outputs.curve
-    return found
-
-
-def plot_curves(process: orm.ProcessNode, path: Path) -> list[str]:
+def plot_curves(process: orm.ProcessNode, path: Path, only: Sequence[str] = ()) -> list[str]:
     """Plot the curves of a process.
 
     Parameters
     ----------
     process : aiida.orm.ProcessNode
-        A study, one of the experiments, an amorphous model, or a validation.
+        A study, an experiment, an analysis (job or calcfunction), an amorphous model, or a validation.
     path : pathlib.Path
-        Where to write; the suffix (``.png``, ``.svg``, ``.pdf``) decides the format.
+        Where to write; the suffix (``.pdf``, ``.svg``, ``.png``) decides the format.
+    only : sequence of str
+        Names of the panels that are wanted, in their order; all if not given.
 
     Returns
     -------
@@ -105,37 +46,73 @@ def plot_curves(process: orm.ProcessNode, path: Path) -> list[str]:
     Raises
     ------
     ValueError
-        If the process has no curves, or the suffix is none that matplotlib writes.
+        If the process has no curves, lacks a panel that is wanted, or the suffix is none that is written.
     """
-    import matplotlib as mpl
-
-    mpl.use('Agg')
-    from matplotlib import pyplot as plt
-
-    if path.suffix.lower() not in {'.png', '.svg', '.pdf'}:
+    if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f'{path.name}: the picture is written as .png, .svg or .pdf')
     panels = panels_of(process)
     if not panels:
         raise ValueError(f'{process.process_label} <{process.pk}> has no curves to plot')
-    columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(4.6 * columns, 3.3 * rows), squeeze=False)
-    for axes, (curve, draw) in zip(grid.flat, panels.values(), strict=False):
-        draw(axes, curve)
-        axes.title.set_fontsize(9)
-        axes.annotate(
-            f'node {curve.pk}', (1.0, 1.01), xycoords='axes fraction', ha='right', fontsize=5, color='#606060'
-        )
-    for axes in list(grid.flat)[len(panels) :]:
-        axes.set_axis_off()
-    results = process.outputs.results if 'results' in process.outputs else None
-    context = results.get_dict().get('context', {}) if results is not None else {}
-    stated = [str(context[key]) for key in ('mixture', 'protocol', 'engine') if context.get(key)]
-    atoms = context.get('model_atoms') or context.get('n_atoms')
-    if atoms:
-        stated.append(f'{atoms} atoms')
-    figure.suptitle(', '.join(stated), fontsize=7)
-    figure.tight_layout()
-    figure.savefig(path, dpi=160)
-    plt.close(figure)
-    return list(panels)
+    if unknown := [name for name in only if name not in panels]:
+        raise ValueError(f'there is no panel {", ".join(unknown)}: choose from {", ".join(panels)}')
+    chosen = {name: panels[name] for name in only} if only else panels
+    save_panels(chosen, path, said_of(context_of(process)))
+    return list(chosen)
+
+
+def save_panels(panels: Mapping[str, tuple[Any, Draw]], path: Path, said: str = '') -> None:
+    """Draw panels on one page, with letters and small print, into a file.
+
+    Parameters
+    ----------
+    panels : mapping
+        Name to the node, which may be None, and what draws it.
+    path : pathlib.Path
+        The suffix decides the format.
+    said : str
+        What is written below: material, size, engine, scale.
+    """
+    with style():
+        from matplotlib import pyplot as plt
+
+        rows, columns = grid_of(len(panels))
+        width = PAGE_WIDTH if columns > 1 else 0.55 * PAGE_WIDTH
+        height = rows * width / columns * PANEL_SHAPE + 0.35
+        figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout='constrained')
+        try:
+            for index, (axes, (node, draw)) in enumerate(zip(grid.flat, panels.values(), strict=False)):
+                draw(axes, node)
+                power_ticks(axes)
+                if len(panels) > 1:
+                    letter(axes, index)
+            for axes in list(grid.flat)[len(panels) :]:
+                axes.set_axis_off()
+            nodes = list(dict.fromkeys(node.pk for node, _ in panels.values() if node is not None and node.pk))
+            sources = f'drawn from nodes {", ".join(map(str, nodes))}' if nodes else ''
+            text = '; '.join(part for part in (said, sources) if part)
+            figure.supxlabel(fill(text, round(22 * width)), fontsize=5.5, color=GREY, x=0.01, ha='left')
+            figure.savefig(path)
+        finally:
+            plt.close(figure)
+
+
+def said_of(context: Mapping[str, Any]) -> str:
+    """Return the small print of a figure: the run, and to what the potential was fitted.
+
+    A potential that was fitted to a stand-in for DFT must not pass for one that was fitted to DFT.
+    """
+    stated = dict(context)
+    if fitted := fitted_to(context.get('potential_uuid')):
+        stated['engine'] = ', '.join(text for text in (str(context.get('engine') or ''), fitted) if text)
+    return small_print(stated)
+
+
+def fitted_to(uuid: str | None) -> str:
+    """Return what the potential with this uuid was fitted to; empty if there is none or it does not say."""
+    if not uuid:
+        return ''
+    try:
+        labels = getattr(orm.load_node(uuid), 'labels', None)
+    except (NotExistent, ValueError):
+        return ''
+    return f'DP fitted to {engine_text(labels)}' if labels else ''

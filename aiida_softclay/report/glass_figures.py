@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
-from aiida_softclay.report.validation_figures import COLOURS
+from aiida_softclay.report.style import COLOURS, GREY, LIGHT, legend, subscripts
 
 #: Most kinds of polyhedra that are drawn by name; the others are one bar.
 MOST_SPECIES = len(COLOURS)
@@ -35,11 +35,12 @@ def _equilibration(axes: Any, stages: list[tuple[str, orm.ArrayData]]) -> None:
         for axis, name in enumerate('abc'):
             twin.plot(time, lengths[:, axis], color=COLOURS[axis + 1], lw=0.7, label='' if number else name)
         if number:
-            axes.axvline(time[0], color='#909090', lw=0.6, ls=':')
+            axes.axvline(time[0], color=GREY, lw=0.6, ls=':')
     axes.set(xlabel='time at zero stress (ps)', title='Equilibration')
     axes.set_ylabel('density (g/cm³)', color=COLOURS[0])
     twin.set_ylabel('cell length over its last value')
-    twin.legend(fontsize=6, loc='lower right')
+    twin.spines['right'].set_visible(True)
+    legend(twin, loc='lower right', ncols=3)
 
 
 def _census(axes: Any, checks: orm.Dict) -> None:
@@ -55,12 +56,14 @@ def _census(axes: Any, checks: orm.Dict) -> None:
                 width = shares.get(name, 0.0)
                 axes.barh(rows, width, left=left, color=COLOURS[index % len(COLOURS)], edgecolor='white', lw=0.4)
                 if width > 0.12:
-                    axes.text(left + width / 2, rows, name, ha='center', va='center', fontsize=5, color='white')
+                    axes.text(
+                        left + width / 2, rows, subscripts(name), ha='center', va='center', fontsize=5, color='white'
+                    )
                 left += width
-            axes.barh(rows, max(0.0, 1.0 - left), left=left, color='#d0d0d0', edgecolor='white', lw=0.4)
+            axes.barh(rows, max(0.0, 1.0 - left), left=left, color=LIGHT, edgecolor='white', lw=0.4)
             ticks.append(f'{central} {state}')
             rows += 1
-    axes.set_yticks(range(rows), ticks, fontsize=6)
+    axes.set_yticks(range(rows), ticks)
     axes.invert_yaxis()
     axes.set(xlabel='share of the cations (rest grey)', xlim=(0, 1), title='Anions around each cation')
 

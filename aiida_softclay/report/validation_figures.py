@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
-#: Colours of the set of Okabe and Ito, which colour-blind readers can tell apart.
-COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9']
+from aiida_softclay.report.style import COLOURS, GREY, band, element_colour, legend
+
 #: Most points of a parity plot: more make the file large and the picture no better.
 MOST_POINTS = 5000
 
@@ -35,12 +35,12 @@ def parity_panel(kind: str, axes: Any, curve: orm.ArrayData) -> None:
         colour = COLOURS[index % len(COLOURS)]
         axes.plot(reference, predicted, '.', ms=3, color=colour, alpha=0.5, label=subject, rasterized=True)
     edge = 0.05 * (highest - lowest)
-    axes.plot([lowest - edge, highest + edge], [lowest - edge, highest + edge], color='#404040', lw=0.7)
+    axes.plot([lowest - edge, highest + edge], [lowest - edge, highest + edge], color=GREY, lw=0.7)
     unit = 'energy less its mean (eV/atom)' if kind == 'energy' else 'force (eV/Å)'
     axes.set(
         xlabel=f'{unit}, engine', ylabel='potential', title=f'Parity of {"energies" if kind == "energy" else "forces"}'
     )
-    axes.legend(fontsize=6)
+    legend(axes)
 
 
 def equations_of_state(axes: Any, curve: orm.ArrayData) -> None:
@@ -60,7 +60,7 @@ def equations_of_state(axes: Any, curve: orm.ArrayData) -> None:
                 axes.plot(volumes, energies - zero, ':', color=colour, lw=0.7)
             axes.plot(volumes, energies - zero, marker, color=colour, ms=4, label=f'{subject}, {side}')
     axes.set(xlabel='volume (Å³)', ylabel='energy above lowest (eV)', title='Equations of state')
-    axes.legend(fontsize=6)
+    legend(axes)
 
 
 def stress_strain(axes: Any, curve: orm.ArrayData) -> None:
@@ -71,20 +71,20 @@ def stress_strain(axes: Any, curve: orm.ArrayData) -> None:
             stress = curve.get_array(f'stress_{side}_{subject}')
             axes.plot(strain, stress, style, color=colour, ms=4, lw=1, label=f'{subject}, {side}')
     axes.set(xlabel='strain', ylabel='stress (GPa)', title='Static tension, ions relaxed')
-    axes.legend(fontsize=6)
+    legend(axes)
 
 
 def displacement_panel(run: str, engine: orm.ArrayData, axes: Any, potential: orm.ArrayData) -> None:
     """Draw the mean squared displacements of one run with both, with their errors."""
     for side, curve, style in (('engine', engine, '-'), ('potential', potential, '--')):
         lag = curve.get_array('lag_time')
-        for index, species in enumerate(subjects(curve, 'msd_error_')):
+        for species in subjects(curve, 'msd_error_'):
             values, error = curve.get_array(f'msd_{species}'), curve.get_array(f'msd_error_{species}')
-            colour = COLOURS[(2 * index + (side == 'potential')) % len(COLOURS)]
-            axes.plot(lag, values, style, color=colour, lw=1.3, label=f'{species}, {side}')
-            axes.fill_between(lag, values - error, values + error, color=colour, alpha=0.2, lw=0)
+            colour = element_colour(species)
+            axes.plot(lag, values, style, color=colour, label=f'{species}, {side}')
+            band(axes, lag, values, error, colour)
     axes.set(xlabel='lag time (ps)', ylabel='MSD (Å²)', title=f'Mean squared displacement, {run}')
-    axes.legend(fontsize=6)
+    legend(axes)
 
 
 def validation_panels(

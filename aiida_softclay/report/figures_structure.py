@@ -1,0 +1,252 @@
+"""Panels of structure: pairs, polyhedra, chains, bonds, scattering."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from aiida import orm
+
+from aiida_softclay.report.registry import Draw, Panel, Source, panels_for
+from aiida_softclay.report.style import (
+    COLOURS,
+    GREY,
+    INK,
+    band,
+    colours_of,
+    headroom,
+    label,
+    legend,
+    subscripts,
+    unit_in,
+)
+
+#: Most polyhedra that are drawn by name: those of the largest share.
+MOST_KINDS = 8
+
+
+def printed(name: str) -> str:
+    """Return the name of a pair or a polyhedron as it is printed.
+
+    >>> printed('Li_Cl'), printed('GaF2Cl4')
+    ('Li–Cl', 'GaF₂Cl₄')
+    """
+    return subscripts(name.replace('_', '–'))
+
+
+def columns(
+    title: str, x: str, x_label: str, y_label: str, prefix: str, unit: str | None = None, names: Sequence[str] = ()
+) -> Draw:
+    """Return what draws the arrays of a curve that share a prefix against one of them, with bands for their errors.
+
+    Units are those of the arrays themselves; ``names`` are the arrays without the prefix, all of them if not given.
+    """
+
+    def draw(axes: Any, curve: orm.ArrayData) -> None:
+        arrays = set(curve.get_arraynames())
+        abscissa = curve.get_array(x)
+        found = [f'{prefix}{name}' for name in names] or [
+            name for name in sorted(arrays - {x}) if name.startswith(prefix) and 'error' not in name
+        ]
+        found = [name for name in found if curve.get_array(name).shape == abscissa.shape]
+        texts = [name.removeprefix(prefix) for name in found]
+        for index, (name, text, colour) in enumerate(zip(found, texts, colours_of(texts), strict=True)):
+            line = '-' if index < len(COLOURS) or colour not in COLOURS else '--'
+            values = curve.get_array(name)
+            axes.plot(abscissa, values, line, color=colour, label=printed(text))
+            for error in (f'{prefix}error_{text}', f'{name}_error'):
+                if error in arrays:
+                    band(axes, abscissa, values, curve.get_array(error), colour)
+        axes.set(
+            xlabel=label(x_label, unit_in(curve, x)),
+            ylabel=label(y_label, unit or (unit_in(curve, found[0]) if found else '1')), title=title,
+        )  # fmt: skip
+        legend(axes)
+
+    return draw
+
+
+def _pairs(axes: Any, curve: orm.ArrayData) -> None:
+    columns('Pair distribution', 'radii', 'r', 'g(r)', 'g_')(axes, curve)
+    axes.axhline(1, color=GREY, lw=0.5, ls=':', zorder=0)
+    axes.set(xlim=(0, curve.get_array('radii')[-1]), ylim=(0, None))
+
+
+def _running(axes: Any, curve: orm.ArrayData) -> None:
+    columns('Running coordination', 'radii', 'r', 'neighbours within r', 'coordination_')(axes, curve)
+    # A shell count passes its plateau of a few neighbours long before the end of g(r).
+    axes.set(xlim=(0, 0.75 * curve.get_array('radii')[-1]), ylim=(0, 14))
+
+
+@panels_for('pair_distributions')
+def pair_distributions(source: Source) -> Iterator[Panel]:
+    """Yield g(r) and running coordination."""
+    if source.curve is not None:
+        yield 'pair_distributions', source.curve, _pairs
+        yield 'coordination', source.curve, _running
+
+
+def _before_after(axes: Any, curve: orm.ArrayData) -> None:
+    """Draw g(r) of the bonds of the central cation before and after the melt (gupta2023, Fig. 1b)."""
+    radii = curve.get_array('radii')
+    arrays = set(curve.get_arraynames())
+    pairs = curve.base.attributes.get('pairs')[:2]
+    for colour, pair in zip(colours_of([pair.split('-')[1] for pair in pairs]), pairs, strict=True):
+        name = pair.replace('-', '_')
+        for state, line in (('before', ':'), ('after', '-')):
+            values = curve.get_array(f'g_{name}_{state}')
+            axes.plot(radii, values, line, color=colour, label=f'{pair.replace("-", "–")} {state}')
+            if f'g_error_{name}_{state}' in arrays:
+                band(axes, radii, values, curve.get_array(f'g_error_{name}_{state}'), colour)
+    axes.set(xlabel=label('r', unit_in(curve, 'radii', 'Å')), ylabel='g(r)', title='Start and end of the melt')
+    axes.set(xlim=(0.8, radii[-1]), ylim=(0, None))
+    legend(axes)
+
+
+@panels_for('anion_exchange')
+def anion_exchange(source: Source) -> Iterator[Panel]:
+    """Yield g(r) before and after, and how the numbers of neighbours changed."""
+    if source.curve is not None:
+        yield 'pair_distributions', source.curve, _before_after
+    rows = [row for row in source.rows('coordination.') if row['name'].endswith(('.before', '.after'))]
+    if source.results is not None and rows:
+        yield 'neighbours', source.results, lambda axes, _: _neighbours(axes, rows)
+
+
+def _neighbours(axes: Any, rows: list[dict[str, Any]]) -> None:
+    pairs = list(dict.fromkeys(row['name'].split('.')[1] for row in rows))
+    table = {row['name']: row for row in rows}
+    for offset, state, colour in ((-0.18, 'before', GREY), (0.18, 'after', COLOURS[0])):
+        found = [table.get(f'coordination.{pair}.{state}') for pair in pairs]
+        values = [np.nan if row is None else row['value'] for row in found]
+        errors = [np.nan if row is None or row['error'] is None else row['error'] for row in found]
+        axes.bar(np.arange(len(pairs)) + offset, values, 0.34, yerr=errors, color=colour, label=state,
+                 error_kw={'lw': 0.8})  # fmt: skip
+    axes.set_xticks(range(len(pairs)), [pair.replace('-', '–') for pair in pairs])
+    axes.set(ylabel='mean number of neighbours', title='Anion exchange')
+    legend(axes)
+
+
+def _polyhedra(axes: Any, curve: orm.ArrayData) -> None:
+    """Draw the shares of the commonest polyhedra over time."""
+    names = [name.removeprefix('share_') for name in curve.get_arraynames() if name.startswith('share_')]
+    common = sorted(names, key=lambda name: (-float(np.mean(curve.get_array(f'share_{name}'))), name))[:MOST_KINDS]
+    columns('Polyhedra', 'time', 'time', 'share of the cations', 'share_', names=common)(axes, curve)
+    axes.set_ylim(0, None)
+    headroom(axes, 0.25)
+    legend(axes, loc='upper center', ncols=min(4, len(common)))
+
+
+def _exchange(axes: Any, curve: orm.ArrayData) -> None:
+    columns('Extent of exchange', 'time', 'time', 'share of the bonds', 'anion_share_')(axes, curve)
+    axes.set_ylim(0, 1)
+
+
+@panels_for('census')
+def census(source: Source) -> Iterator[Panel]:
+    """Yield the shares of polyhedra, and of the bonds that go to each anion, over time."""
+    if source.curve is None:
+        return
+    yield 'polyhedra', source.curve, _polyhedra
+    if sum(name.startswith('anion_share_error_') for name in source.curve.get_arraynames()) > 1:
+        yield 'exchange', source.curve, _exchange
+
+
+def _chain_lengths(axes: Any, curve: orm.ArrayData) -> None:
+    """Draw the share of the central atoms in chains of each length (qyang2025, Fig. 1d)."""
+    lengths, shares, errors = (curve.get_array(name) for name in ('length', 'share', 'share_error'))
+    axes.bar(lengths, shares, yerr=errors, color=COLOURS[0], error_kw={'lw': 0.8})
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set(xlabel='centres in the chain', ylabel='share of the centres', title='Chains', ylim=(0, None))
+
+
+def _chains_over_time(axes: Any, curve: orm.ArrayData) -> None:
+    time = curve.get_array('time')
+    axes.plot(time, curve.get_array('mean_length'), color=COLOURS[0], label='mean length of a chain')
+    axes.plot(time, curve.get_array('isolated'), color=COLOURS[1], label='isolated share')
+    axes.set(xlabel=label('time', unit_in(curve, 'time', 'ps')), ylabel='length; share', title='Chains over time')
+    axes.set_ylim(0, None)
+    headroom(axes, 0.2)
+    legend(axes, loc='upper left')
+
+
+@panels_for('chains')
+def chains(source: Source) -> Iterator[Panel]:
+    """Yield the distribution of lengths of chains, and their growth."""
+    if source.curve is None:
+        return
+    yield 'chains', source.curve, _chain_lengths
+    if len(source.curve.get_array('time')) > 1:
+        yield 'chain_growth', source.curve, _chains_over_time
+
+
+@panels_for('bond_lifetimes')
+def bond_lifetimes(source: Source) -> Iterator[Panel]:
+    """Yield how many of the bonds last, with the lifetimes that were found."""
+    if source.curve is None:
+        return
+    lifetimes = {row['name'].partition('.')[2]: row for row in source.rows('bond_lifetime.')}
+
+    def draw(axes: Any, curve: orm.ArrayData) -> None:
+        columns('Bonds that last', 'lag_time', 'lag time', 'share of the bonds', 'persistence_')(axes, curve)
+        for line in axes.lines:
+            row = lifetimes.get(line.get_label().replace('–', '-'))
+            if row is not None:
+                line.set_label(f'{line.get_label()}, lifetime {row["value"]:.3g} {row["unit"]}')
+        axes.set_ylim(0, 1.05)
+        legend(axes)
+
+    yield 'bonds', source.curve, draw
+
+
+def _structure_factor(axes: Any, curve: orm.ArrayData) -> None:
+    _radiations('S(q)', 'q', 'S_')(axes, curve)
+    axes.axhline(1, color=GREY, lw=0.5, ls=':', zorder=0)
+
+
+def _reduced(axes: Any, curve: orm.ArrayData) -> None:
+    _radiations('G(r)', 'r', 'G_')(axes, curve)
+    axes.axhline(0, color=GREY, lw=0.5, ls=':', zorder=0)
+
+
+def _radiations(quantity: str, x: str, prefix: str) -> Draw:
+    title = 'Structure factor' if x == 'q' else 'Reduced pair distribution'
+
+    def draw(axes: Any, curve: orm.ArrayData) -> None:
+        columns(title, x, x, quantity, prefix)(axes, curve)
+        for line in axes.lines:
+            line.set_label({'x–ray': 'X-ray', 'neutron': 'neutron'}.get(line.get_label(), line.get_label()))
+        axes.set_xlim(0, curve.get_array(x)[-1])
+        legend(axes)
+
+    return draw
+
+
+@panels_for('scattering')
+def scattering(source: Source) -> Iterator[Panel]:
+    """Yield S(q), G(r) and the comparison with a measured G(r)."""
+    if source.curve is None:
+        return
+    yield 'structure_factor', source.curve, _structure_factor
+    yield 'reduced_pdf', source.curve, _reduced
+    if 'measured_G' in source.curve.get_arraynames():
+        residual = next((row for row in source.rows() if row['name'].endswith('.weighted_residual_scaled')), None)
+        scale = next((row for row in source.rows() if row['name'].endswith('.scale')), None)
+        yield 'measured_pdf', source.curve, lambda axes, curve: _measured(axes, curve, scale, residual)
+
+
+def _measured(axes: Any, curve: orm.ArrayData, scale: dict[str, Any] | None, residual: dict[str, Any] | None) -> None:
+    """Draw the measured G(r), the calculated one at its best scale, and their difference below (you2025, Fig. 2d)."""
+    r, measured = curve.get_array('measured_r'), curve.get_array('measured_G')
+    calculated = curve.get_array('calculated_G') * (1.0 if scale is None else scale['value'])
+    below = min(measured.min(), calculated.min()) - 0.6 * np.ptp(measured - calculated)
+    axes.plot(r, measured, 'o', ms=2, mfc='none', mew=0.6, color=GREY, label='measured')
+    axes.plot(r, calculated, color=COLOURS[1], label='calculated, scaled')
+    axes.plot(r, measured - calculated + below, color=INK, lw=0.7, label='difference, shifted')
+    axes.axhline(below, color=GREY, lw=0.4)
+    text = '' if residual is None else f', $R_w$ = {residual["value"]:.3f}'
+    axes.set(xlabel=label('r', unit_in(curve, 'measured_r', 'Å')), ylabel=label('G(r)', unit_in(curve, 'measured_G')))
+    axes.set(title=f'Measured and calculated{text}')
+    headroom(axes, 0.2)
+    legend(axes, ncols=3, loc='upper right')
