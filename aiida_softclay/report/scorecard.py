@@ -35,8 +35,8 @@ N_ERRORS = 2.0
 COMPONENTS = {'shear': ('xy', 'xz', 'yz'), 'tension': ('xx', 'yy', 'zz')}
 #: What may stand before the name of a number: the stage of a study that it was taken from.
 STAGE = re.compile(
-    r'potential|sampling|fit|validation|amorphous|glass|checks|exchange|polycrystal|thermodynamics|reaction_energy|'
-    r'(glass_transition|stress_pulse|constant_strain|conductivity|arrhenius|build_potential|tension|shear)(_\w+)?'
+    r'potential|sampling|fit|validation|amorphous|checks|exchange|polycrystal|thermodynamics|reaction_energy|'
+    r'(glass|glass_transition|stress_pulse|constant_strain|conductivity|arrhenius|build_potential|tension|shear)(_\w+)?'
 )
 
 

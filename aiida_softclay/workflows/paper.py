@@ -1,8 +1,8 @@
 """All runs that answer the published numbers of one paper, as one workchain.
 
 One workchain, and not a set of studies submitted side by side: a glass needs the potential that another step fits, and
-an experiment the glass, so that something has to wait and pass nodes on. The daemon does that across restarts, each step
-is called by this process and keeps its own results, and launching again reuses what had finished.
+an experiment the glass, so that something has to wait and pass nodes on. The daemon does that across restarts, each
+step is called by this process and keeps its own results, and launching again reuses what had finished.
 """
 
 from __future__ import annotations
