@@ -135,7 +135,18 @@ def element_labels(trajectory: Trajectory) -> IntArray:
 
 
 def masses_of(trajectory: Trajectory) -> Array:
-    """Return the standard atomic masses, shape (n_atoms,), in g/mol."""
+    """Return the standard atomic masses, shape (n_atoms,), in g/mol: the weights of the centre of mass.
+
+    Raises
+    ------
+    ValueError
+        If the trajectory lacks atoms of the system, so that no centre of mass can be had from it.
+    """
+    if left_out := getattr(trajectory, 'left_out', None):
+        raise ValueError(
+            f'the trajectory has no {", ".join(left_out)}: the centre of mass needs all atoms. Run with all '
+            'elements in dump_elements, or take another reference than the centre of mass'
+        )
     return np.asarray(atomic_masses[np.asarray(trajectory.atomic_numbers, dtype=int)], dtype=float)
 
 

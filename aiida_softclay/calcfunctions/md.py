@@ -90,7 +90,8 @@ def merge_trajectories(**segments: MdTrajectoryData) -> MdTrajectoryData:
         target = Path(scratch) / 'merged.h5'
         with nodes[0].open_trajectory() as first:
             numbers, timestep, engine, stage = first.atomic_numbers, first.timestep_ps, first.engine, first.stage
-        with TrajectoryFile(target, 'w', numbers, timestep, engine, stage) as merged:
+            resolution = first.resolution
+        with TrajectoryFile(target, 'w', numbers, timestep, engine, stage, resolution) as merged:
             for index, node in enumerate(nodes):
                 first_later = min((later.first_step for later in nodes[index + 1 :]), default=None)
                 with node.open_trajectory() as part:

@@ -93,6 +93,9 @@ def validate_physics(value, _):
         symbols = structure_symbols(value['structure'])
         plan = MdPlan.from_dict(value['plan'].get_dict())
         _interaction(value, elements_in_order(symbols), plan)
+        for stage in plan.stages:
+            if absent := sorted(set(plan.stage_elements(stage) or []) - set(symbols)):
+                return f'stage {stage.name}: dump_elements names {", ".join(absent)}, which the structure does not have'
         if 'velocities' in value:
             _velocities(value['velocities'], len(symbols))
         elif 'resume' not in value and plan.needs_velocities(0) and plan.initial_temperature(0) is None:

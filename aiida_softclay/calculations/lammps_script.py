@@ -25,6 +25,7 @@ from aiida_softclay.calculations.md_plan import (
     MinimiseStage,
     NptStage,
     NveStage,
+    StageBase,
 )
 
 DATA_FILE = 'structure.data'
@@ -154,6 +155,7 @@ def _stage_lines(
     end = start + plan.steps(stage)
     dump = f'trajectory_{stage.name}'
     lines = [
+        *_dumped_group_lines(plan, stage, types),
         f'variable stage string {stage.name}',
         f'print "{MARK} begin stage={stage.name} kind={stage.kind} step=$(step)"',
         *_velocity_lines(plan, index, within, has_velocities),
@@ -161,7 +163,8 @@ def _stage_lines(
         f'variable rows_{stage.name} equal stride({start},{end},{plan.stage_thermo_every(stage)})',
         f'variable frames_{stage.name} equal stride({start},{end},{plan.stage_dump_every(stage)})',
         f'thermo v_rows_{stage.name}',
-        f'dump {dump} all custom {plan.stage_dump_every(stage)} {stage.name}{DUMP_SUFFIX} xu yu zu',
+        f'dump {dump} {_dumped_group(plan, stage)} custom {plan.stage_dump_every(stage)} '
+        f'{stage.name}{DUMP_SUFFIX} xu yu zu',
         # A continued run writes the frame it starts from again, so that none can be missing between the two.
         f'dump_modify {dump} every v_frames_{stage.name} sort id first yes flush yes',
         f'restart {plan.restart_every} {stage.name}.a.restart {stage.name}.b.restart',
@@ -184,6 +187,17 @@ def _stage_lines(
         lines += [f'print "{MARK} iterations={start} until=$(step)"', f'reset_timestep {start}']
     lines += [f'write_restart {stage.name}.end.restart', f'print "{MARK} end stage={stage.name} step=$(step)"']
     return lines
+
+
+def _dumped_group(plan: MdPlan, stage: StageBase) -> str:
+    return 'all' if plan.stage_elements(stage) is None else f'dumped_{stage.name}'
+
+
+def _dumped_group_lines(plan: MdPlan, stage: StageBase, types: Mapping[str, int]) -> list[str]:
+    elements = plan.stage_elements(stage)
+    if elements is None:
+        return []
+    return [f'group {_dumped_group(plan, stage)} type {" ".join(str(types[element]) for element in elements)}']
 
 
 def _velocity_lines(plan: MdPlan, index: int, within: bool, has_velocities: bool) -> list[str]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union
 
+from ase.data import chemical_symbols
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from aiida_softclay.data.trajectory_file import LARGEST_RESOLUTION
+from aiida_softclay.data.trajectory_positions import MD_RESOLUTION
 
 COMPONENTS = ('xx', 'yy', 'zz', 'yz', 'xz', 'xy')
 SHEAR_COMPONENTS = ('yz', 'xz', 'xy')
@@ -25,7 +29,11 @@ RUNAWAY_FACTOR = 5.0
 RUNAWAY_MARGIN_K = 1000.0
 BYTES_PER_DUMPED_ATOM = 24
 BYTES_PER_STORED_ATOM = 12
+BYTES_PER_GRID_ATOM = 6
 BYTES_PER_FRAME = 192
+#: Restart file: positions, velocities, images, type and charge of an atom, in double precision.
+BYTES_PER_RESTART_ATOM = 96
+BYTES_PER_COLUMN_ROW = 400
 
 
 class PlanError(ValueError):
@@ -49,6 +57,7 @@ class StageBase(BaseModel):
     dump_every: int | None = Field(default=None, ge=1)
     thermo_every: int | None = Field(default=None, ge=1)
     collective_every: int | None = Field(default=None, ge=1)
+    dump_elements: list[str] | None = Field(default=None, min_length=1)
 
     @field_validator('name')
     @classmethod
@@ -210,7 +219,9 @@ class MdPlan(BaseModel):
     ``dump_every``, ``thermo_every``, ``collective_every`` and ``restart_every`` are strides in steps. The centres of
     the elements are written every ``collective_every`` steps, with the thermodynamic output if that is not given.
     Between two rows of that output, temperature, energies, stress and cell are averaged over every step. Velocities
-    are drawn with ``seed`` at the first stage with dynamics (unless velocities are given) and again after each minimisation, which removes them.
+    are drawn with ``seed`` at the first stage with dynamics (unless velocities are given) and again after each
+    minimisation, which removes them. ``dump_elements`` are those whose atoms are in the trajectory, all if not given;
+    its positions are rounded to ``position_resolution_A``, or kept in single precision if that is null.
     A run hotter than ``max_temperature_K`` is stopped; by default five times the highest target of its stage plus
     1000 K.
     """
@@ -222,6 +233,8 @@ class MdPlan(BaseModel):
     thermo_every: int = Field(default=100, ge=1)
     dump_every: int = Field(default=1000, ge=1)
     collective_every: int | None = Field(default=None, ge=1)
+    dump_elements: list[str] | None = Field(default=None, min_length=1)
+    position_resolution_A: float | None = Field(default=MD_RESOLUTION, gt=0, le=LARGEST_RESOLUTION)  # noqa: N815
     restart_every: int = Field(default=10_000, ge=1)
     max_temperature_K: float | None = Field(default=None, gt=0)  # noqa: N815
     stages: list[Stage] = Field(min_length=1)
@@ -234,6 +247,14 @@ class MdPlan(BaseModel):
         if value > LARGEST_TIMESTEP_PS:
             raise ValueError(f'{value:g} ps is too long for a time step, it is probably in fs: 1 fs is 0.001 ps')
         return value
+
+    @model_validator(mode='after')
+    def _dumped_elements_exist(self) -> MdPlan:
+        for stage in (self, *self.stages):
+            unknown = [name for name in stage.dump_elements or [] if name not in chemical_symbols[1:]]
+            if unknown:
+                raise ValueError(f'dump_elements names {", ".join(unknown)}, which is no chemical element')
+        return self
 
     @model_validator(mode='after')
     def _stages_fit_together(self) -> MdPlan:
@@ -352,13 +373,51 @@ class MdPlan(BaseModel):
         """Frames of all stages together."""
         return sum(self.stage_frames(stage) for stage in self.stages)
 
-    def dump_bytes(self, n_atoms: int) -> int:
-        """Return the size in bytes of the raw dumps on the computer that runs the job."""
-        return self.n_frames * (n_atoms * BYTES_PER_DUMPED_ATOM + BYTES_PER_FRAME)
+    def stage_elements(self, stage: StageBase | str) -> list[str] | None:
+        """Return the elements whose atoms are in the trajectory of a stage, ``None`` for all of them."""
+        if isinstance(stage, str):
+            stage = self.stage(stage)
+        return stage.dump_elements or self.dump_elements
 
-    def stored_bytes(self, n_atoms: int) -> int:
-        """Return the upper limit in bytes of the trajectories in the repository."""
-        return self.n_frames * (n_atoms * BYTES_PER_STORED_ATOM + BYTES_PER_FRAME)
+    def _dumped_atoms(self, stage: StageBase, atoms: int | Mapping[str, int]) -> int:
+        if isinstance(atoms, int):
+            return atoms
+        elements = self.stage_elements(stage)
+        return sum(count for element, count in atoms.items() if elements is None or element in elements)
+
+    def _trajectory_bytes(self, atoms: int | Mapping[str, int], per_atom: int) -> int:
+        return sum(
+            self.stage_frames(stage) * (self._dumped_atoms(stage, atoms) * per_atom + BYTES_PER_FRAME)
+            for stage in self.stages
+        )
+
+    def dump_bytes(self, atoms: int | Mapping[str, int]) -> int:
+        """Return the size in bytes of the raw dumps on the computer that runs the job.
+
+        Parameters
+        ----------
+        atoms : int or mapping of str to int
+            Number of atoms, or of those of each element; without the elements all atoms are taken to be dumped.
+        """
+        return self._trajectory_bytes(atoms, BYTES_PER_DUMPED_ATOM)
+
+    def stored_bytes(self, atoms: int | Mapping[str, int]) -> int:
+        """Return the size in bytes of the trajectories in the repository; ``atoms`` as in :meth:`dump_bytes`."""
+        on_grid = self.position_resolution_A is not None
+        return self._trajectory_bytes(atoms, BYTES_PER_GRID_ATOM if on_grid else BYTES_PER_STORED_ATOM)
+
+    def restart_bytes(self, n_atoms: int) -> int:
+        """Return about the size in bytes of the restart files on the computer: one of each stage and three more."""
+        return (len(self.stages) + 3) * n_atoms * BYTES_PER_RESTART_ATOM
+
+    def column_bytes(self) -> int:
+        """Return about the size in bytes of the centres and averages that LAMMPS writes between the frames."""
+        rows = 0
+        for stage in self.stages:
+            if not isinstance(stage, MinimiseStage):
+                rows += self.steps(stage) // self.stage_collective_every(stage)
+                rows += self.steps(stage) // self.stage_thermo_every(stage)
+        return rows * BYTES_PER_COLUMN_ROW
 
     def temperature_limit(self, stage: StageBase | str) -> float | None:
         """Return the temperature in K beyond which a stage has run away, or ``None`` if nothing says.

@@ -183,6 +183,7 @@ def import_text_dump(
     *,
     engine: Mapping[str, Any] | None = None,
     stage: str = 'imported',
+    resolution: float | None = None,
 ) -> int:
     """Write the frames of a text dump to a trajectory file, atoms in order of their ids.
 
@@ -198,6 +199,8 @@ def import_text_dump(
         Program, version and potential.
     stage : str
         What the run was.
+    resolution : float, optional
+        Spacing in Å of the grid to which positions are rounded; single precision if not given.
 
     Returns
     -------
@@ -224,7 +227,7 @@ def import_text_dump(
                     raise DumpError(f'no element was named for type {", ".join(map(str, unknown))} of {source.name}')
                 first = types
                 numbers = np.array([elements[kind] for kind in types.tolist()])
-                output = TrajectoryFile(target, 'w', numbers, timestep_ps, engine=dict(engine or {}), stage=stage)
+                output = TrajectoryFile(target, 'w', numbers, timestep_ps, dict(engine or {}), stage, resolution)
             if not np.array_equal(types, first):
                 raise DumpError(f'{source.name}: at step {frame.step} the atoms are others than in the first frame')
             output.append(frame.positions[order], frame.cell, frame.step)

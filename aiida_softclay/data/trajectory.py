@@ -43,6 +43,8 @@ class MdTrajectoryData(Hdf5Data):
                 'stride_steps': int(strides[0]) if len(strides) == 1 else None,
                 'engine': trajectory.engine,
                 'stage': trajectory.stage,
+                'encoding': trajectory.encoding,
+                'resolution_A': trajectory.resolution,
                 'content_hash': trajectory.content_hash(),
             }
 
@@ -116,6 +118,11 @@ class MdTrajectoryData(Hdf5Data):
     def stride_steps(self) -> int | None:
         """Steps between frames, None if not constant."""
         return self.base.attributes.get('stride_steps')
+
+    @property
+    def resolution(self) -> float | None:
+        """Spacing in Å of the grid to which positions are rounded, None if they have single precision."""
+        return self.base.attributes.get('resolution_A', None)
 
     @property
     def engine(self) -> dict[str, Any]:

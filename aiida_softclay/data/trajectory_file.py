@@ -28,12 +28,17 @@ from .hdf5 import (
     rows_in,
     write_attribute,
 )
+from .trajectory_positions import GridPositions
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-SCHEMA = 'softclay-trajectory/1'
+#: Positions as numbers of single precision, and on a grid.
+SCHEMA, GRID_SCHEMA = 'softclay-trajectory/1', 'softclay-trajectory/2'
+#: A grid as coarse as thermal motion would be seen in the results, Å.
+LARGEST_RESOLUTION = 0.01
 DTYPES = {'positions': '<f4', 'cells': '<f8', 'steps': '<i8'}
+NOTHING = np.empty(0)
 
 
 class InvalidTrajectoryError(ValueError):
@@ -53,7 +58,9 @@ class TrajectoryFile:
     """A trajectory of one system; a context manager.
 
     ``positions`` (n_frames, n_atoms, 3) in Å, unwrapped, ``cells`` (n_frames, 3, 3) in Å with lattice vectors as rows
-    and ``steps`` (n_frames,), absolute and strictly increasing, are HDF5 datasets: slicing them reads only the slice.
+    and ``steps`` (n_frames,), absolute and strictly increasing, are HDF5 datasets, or the like: slicing them reads only
+    the slice. Positions have single precision and take 12 bytes for each atom and frame, or lie on a grid
+    (:class:`~aiida_softclay.data.trajectory_positions.GridPositions`) and take 6.
 
     Parameters
     ----------
@@ -69,6 +76,8 @@ class TrajectoryFile:
         Program, version and potential that made it.
     stage : str
         Name of the stage of the plan.
+    resolution : float, optional
+        Spacing in Å of the grid to which the positions of a new file are rounded; single precision if not given.
 
     Raises
     ------
@@ -84,12 +93,15 @@ class TrajectoryFile:
         timestep_ps: float | None = None,
         engine: dict[str, Any] | None = None,
         stage: str = '',
+        resolution: float | None = None,
     ) -> None:
         if mode == 'w':
             if atomic_numbers is None or timestep_ps is None:
                 raise ValueError('a new trajectory needs atomic_numbers and timestep_ps')
             if not timestep_ps > 0 or not np.isfinite(timestep_ps):
                 raise ValueError(f'the time step must be a positive number of ps, not {timestep_ps}')
+            if resolution is not None and not 0 < resolution <= LARGEST_RESOLUTION:
+                raise ValueError(f'the resolution must lie between 0 and {LARGEST_RESOLUTION} Å, not {resolution}')
             numbers = np.asarray(atomic_numbers)
             if numbers.ndim != 1 or not len(numbers) or numbers.min() < 1 or numbers.max() >= len(chemical_symbols):
                 raise ValueError(
@@ -100,12 +112,15 @@ class TrajectoryFile:
         self._pending: list[tuple[np.ndarray, np.ndarray, int]] = []
         try:
             if mode == 'w':
-                write_attribute(self._file, 'schema', SCHEMA)
+                write_attribute(self._file, 'schema', SCHEMA if resolution is None else GRID_SCHEMA)
                 write_attribute(self._file, 'timestep_ps', float(timestep_ps))  # type: ignore[arg-type]
                 write_attribute(self._file, 'engine', canonical_json(engine or {}))
                 write_attribute(self._file, 'stage', stage)
                 self._file.create_dataset('atomic_numbers', data=numbers.astype('<i4'), track_times=False)
-                create_rows(self._file, 'positions', (len(numbers), 3), DTYPES['positions'], noisy=True)
+                if resolution is None:
+                    create_rows(self._file, 'positions', (len(numbers), 3), DTYPES['positions'], noisy=True)
+                else:
+                    GridPositions.create(self._file, len(numbers), resolution)
                 create_rows(self._file, 'cells', (3, 3), DTYPES['cells'])
                 create_rows(self._file, 'steps', (), DTYPES['steps'])
             self._load()
@@ -115,11 +130,15 @@ class TrajectoryFile:
 
     def _load(self) -> None:
         schema = read_text(self._file, 'schema') if 'schema' in self._file.attrs else None
-        if schema != SCHEMA:
+        if schema not in (SCHEMA, GRID_SCHEMA):
             raise DamagedFileError(f'{self._file.filename} is not a trajectory file (schema {schema!r})')
         try:
             self.atomic_numbers: np.ndarray = self._file['atomic_numbers'][:]
-            self._datasets: dict[str, h5py.Dataset] = {name: self._file[name] for name in DTYPES}
+            names = ('cells', 'steps') if schema == GRID_SCHEMA else tuple(DTYPES)
+            self._datasets: dict[str, h5py.Dataset] = {name: self._file[name] for name in names}
+            self._grid: GridPositions | None = None
+            if schema == GRID_SCHEMA:
+                self._grid = GridPositions(self._file, float(self._file.attrs['resolution_A']))
             self.timestep_ps = float(self._file.attrs['timestep_ps'])
             self.engine: dict[str, Any] = json.loads(read_text(self._file, 'engine'))
             self.stage = read_text(self._file, 'stage')
@@ -127,8 +146,22 @@ class TrajectoryFile:
             self._last_step: int | None = int(steps[-1]) if len(steps) else None
         except (KeyError, OSError, ValueError) as exception:
             raise DamagedFileError(f'{self._file.filename} is damaged: {exception}') from exception
-        if len({len(dataset) for dataset in self._datasets.values()}) != 1:
+        if len({len(dataset) for dataset in (self._positions, *self._datasets.values())}) != 1:
             raise DamagedFileError(f'{self._file.filename} is damaged: its arrays have different lengths')
+
+    @property
+    def _positions(self) -> h5py.Dataset | GridPositions:
+        return self._datasets['positions'] if self._grid is None else self._grid
+
+    @property
+    def resolution(self) -> float | None:
+        """Spacing of the grid of the positions in Å, None if they have single precision."""
+        return None if self._grid is None else self._grid.resolution
+
+    @property
+    def encoding(self) -> str:
+        """How positions are stored."""
+        return 'float32' if self._grid is None else 'int16 displacements on a grid'
 
     def __enter__(self) -> TrajectoryFile:
         return self
@@ -151,7 +184,10 @@ class TrajectoryFile:
         if self._pending:
             positions, cells, steps = (np.array(column) for column in zip(*self._pending, strict=True))
             self._pending = []
-            append_rows(self._datasets['positions'], positions)
+            if self._grid is None:
+                append_rows(self._datasets['positions'], positions)
+            else:
+                self._grid.flush()
             append_rows(self._datasets['cells'], cells)
             append_rows(self._datasets['steps'], steps)
         self._file.flush()
@@ -160,10 +196,10 @@ class TrajectoryFile:
         return self.n_frames
 
     @property
-    def positions(self) -> h5py.Dataset:
-        """Dataset (n_frames, n_atoms, 3), Å, unwrapped."""
+    def positions(self) -> h5py.Dataset | GridPositions:
+        """Dataset (n_frames, n_atoms, 3), Å, unwrapped, of single precision."""
         self.flush()
-        return self._datasets['positions']
+        return self._positions
 
     @property
     def cells(self) -> h5py.Dataset:
@@ -198,6 +234,11 @@ class TrajectoryFile:
         return formula_of(self.atomic_numbers)
 
     @property
+    def left_out(self) -> dict[str, int]:
+        """Atoms of the system by element that are in no frame: without them the centre of mass is not known."""
+        return dict(self.engine.get('atoms_left_out') or {})
+
+    @property
     def times_ps(self) -> np.ndarray:
         """Absolute times, shape (n_frames,), ps."""
         return self.steps[:] * self.timestep_ps
@@ -219,7 +260,7 @@ class TrajectoryFile:
         """
         if not self._writable:
             raise ValueError("the trajectory is open for reading: open it with mode='a' to append")
-        positions = np.asarray(positions, dtype=DTYPES['positions'])
+        positions = np.asarray(positions, dtype=DTYPES['positions'] if self._grid is None else float)
         cell = np.asarray(cell, dtype=DTYPES['cells'])
         if positions.shape != (self.n_atoms, 3) or cell.shape != (3, 3):
             raise InvalidTrajectoryError(
@@ -232,10 +273,17 @@ class TrajectoryFile:
             raise InvalidTrajectoryError(f'step {step}: the cell has no volume')
         if self._last_step is not None and step <= self._last_step:
             raise InvalidTrajectoryError(f'step {step} does not come after the last frame (step {self._last_step})')
-        self._last_step = int(step)
         # Whole chunks are written at once: a chunk that grows frame by frame is filtered again for every frame.
-        self._pending.append((positions.copy(), cell.copy(), int(step)))
-        if len(self._pending) >= rows_in(CHUNK_BYTES, self.n_atoms * 12):
+        if self._grid is None:
+            self._pending.append((positions.copy(), cell.copy(), int(step)))
+        else:
+            try:
+                self._grid.put(positions)
+            except ValueError as exception:
+                raise InvalidTrajectoryError(f'step {step}: {exception}') from exception
+            self._pending.append((NOTHING, cell.copy(), int(step)))
+        self._last_step = int(step)
+        if len(self._pending) >= rows_in(CHUNK_BYTES, self.n_atoms * (12 if self._grid is None else 6)):
             self.flush()
 
     def iter_frames(self, start: int = 0, stop: int | None = None, stride: int = 1) -> Iterator[Frame]:
@@ -250,7 +298,11 @@ class TrajectoryFile:
         block = max(block // stride, 1) * stride
         for first in range(start, stop, block):
             chosen = slice(first, min(first + block, stop), stride)
-            positions, cells, steps = (self._datasets[name][chosen] for name in DTYPES)
+            positions, cells, steps = (
+                self._positions[chosen],
+                self._datasets['cells'][chosen],
+                self._datasets['steps'][chosen],
+            )
             for row, step in enumerate(steps):
                 yield Frame(int(step), positions[row], cells[row])
 
@@ -267,98 +319,14 @@ class TrajectoryFile:
         """Return the SHA-256 of the content: arrays and records in canonical order, independent of the HDF5 bytes."""
         self.flush()
         hasher = hashlib.sha256()
-        header = {'schema': SCHEMA, 'timestep_ps': self.timestep_ps, 'engine': self.engine, 'stage': self.stage}
+        schema = SCHEMA if self._grid is None else GRID_SCHEMA
+        header = {'schema': schema, 'timestep_ps': self.timestep_ps, 'engine': self.engine, 'stage': self.stage}
+        if self._grid is not None:
+            header['resolution_A'] = self._grid.resolution
         hasher.update(canonical_json(header).encode())
         hasher.update(self.atomic_numbers.astype('<i4').tobytes())
         for name in sorted(self._datasets):
             hash_dataset(hasher, self._datasets[name], name, DTYPES[name])
+        if self._grid is not None:
+            self._grid.add_to_hash(hasher)
         return hasher.hexdigest()
-
-
-def concatenate(
-    inputs: Sequence[str | Path], output: str | Path, stage: str | None = None, seam_tolerance: float = 0.01
-) -> list[dict[str, Any]]:
-    """Join trajectories of one run in the order of their steps, without repeating frames.
-
-    Parameters
-    ----------
-    inputs : sequence of paths
-        Trajectory files of the same atoms and time step, in any order.
-    output : path
-        File to write.
-    stage : str, optional
-        Name of the result's stage; by default the inputs' names, each once, joined with ``+``.
-    seam_tolerance : float
-        Å; frames that two inputs both have must agree within this, else they are not one run.
-
-    Returns
-    -------
-    list of dict
-        One record per seam: ``step`` (first new frame), ``gap_steps`` (distance to the frame before) and
-        ``repeated`` (number of frames left out) and ``largest_difference_angstrom`` among those (None if none).
-
-    Raises
-    ------
-    InvalidTrajectoryError
-        If atoms or time step differ, or the runs contradict each other where they overlap.
-    """
-    if not inputs:
-        raise InvalidTrajectoryError('there are no trajectories to join')
-    order: list[tuple[int, int, str | Path]] = []
-    stages: dict[int, str] = {}
-    facts: list[tuple[bytes, float, dict[str, Any]]] = []
-    for number, path in enumerate(inputs):
-        with TrajectoryFile(path) as part:
-            if part.n_frames == 0:
-                continue
-            order.append((int(part.steps[0]), number, path))
-            stages[number] = part.stage
-            facts.append((part.atomic_numbers.tobytes(), part.timestep_ps, part.engine))
-    if not order:
-        raise InvalidTrajectoryError('none of the trajectories has a frame')
-    if len({fact[0] for fact in facts}) != 1:
-        raise InvalidTrajectoryError('the trajectories hold different atoms, or the same in another order')
-    if len({fact[1] for fact in facts}) != 1:
-        raise InvalidTrajectoryError(f'the trajectories have different time steps: {sorted({f[1] for f in facts})} ps')
-    order.sort(key=lambda item: item[:2])
-    if stage is None:
-        stage = '+'.join(dict.fromkeys(stages[number] for _, number, _ in order if stages[number]))
-    seams: list[dict[str, Any]] = []
-    with TrajectoryFile(
-        output, 'w', np.frombuffer(facts[0][0], dtype='<i4'), facts[0][1], engine=facts[0][2], stage=stage
-    ) as target:
-        for _, _, path in order:
-            _join(target, path, seams, seam_tolerance)
-    return seams
-
-
-def _join(target: TrajectoryFile, path: str | Path, seams: list[dict[str, Any]], tolerance: float) -> None:
-    """Append one trajectory's new frames and record the seam."""
-    known = target.steps[:]
-    repeated, largest, first_new = 0, None, None
-    with TrajectoryFile(path) as part:
-        for frame in part.iter_frames():
-            if len(known) and frame.step <= known[-1]:
-                at = int(np.searchsorted(known, frame.step))
-                if known[at] != frame.step:
-                    raise InvalidTrajectoryError(f'{path} has a frame at step {frame.step} between existing frames')
-                difference = float(np.abs(target.positions[at] - frame.positions).max())
-                largest = max(difference, largest or 0.0)
-                if difference > tolerance:
-                    raise InvalidTrajectoryError(
-                        f'{path} contradicts the frames before it: at step {frame.step} positions differ by '
-                        f'{difference:.3g} Å (tolerance {tolerance:g} Å); the runs do not continue each other'
-                    )
-                repeated += 1
-                continue
-            first_new = frame.step if first_new is None else first_new
-            target.append(frame.positions, frame.cell, frame.step)
-    if len(known):
-        seams.append(
-            {
-                'step': first_new,
-                'gap_steps': None if first_new is None else int(first_new - known[-1]),
-                'repeated': repeated,
-                'largest_difference_angstrom': largest,
-            }
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,9 @@ def thermo_arrays(plan: MdPlan, stage_log: StageLog) -> dict[str, NDArray]:
 def convert_dump(
     plan: MdPlan, name: str, folder: Path, target: Path, symbols: Sequence[str], engine: dict[str, Any]
 ) -> tuple[int, int | None, bool]:
-    """Write the trajectory of a stage to an HDF5 file, frame by frame.
+    """Write the trajectory of a stage to an HDF5 file, frame by frame, with the precision that the plan asks for.
+
+    ``symbols`` are those of all atoms, of which the file holds those of the elements that the stage dumps.
 
     Returns
     -------
@@ -92,8 +95,12 @@ def convert_dump(
     count, finite = 0, True
     if not source.is_file():
         return count, last, finite
-    numbers = [atomic_numbers[symbol] for symbol in symbols]
-    with TrajectoryFile(target, 'w', numbers, plan.timestep_ps, engine, name) as trajectory:
+    elements = plan.stage_elements(stage)
+    numbers = [atomic_numbers[symbol] for symbol in symbols if elements is None or symbol in elements]
+    left_out = Counter(symbol for symbol in symbols if elements is not None and symbol not in elements)
+    engine = {**engine, 'atoms_left_out': dict(left_out)} if left_out else engine
+    resolution = plan.position_resolution_A
+    with TrajectoryFile(target, 'w', numbers, plan.timestep_ps, engine, name, resolution) as trajectory:
         for frame in iter_dump(source):
             if last is not None and frame.step <= last:
                 continue

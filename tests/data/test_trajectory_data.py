@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from aiida_softclay.data.hdf5 import DamagedFileError
 from aiida_softclay.data.trajectory import MdTrajectoryData
-from aiida_softclay.data.trajectory_file import InvalidTrajectoryError, TrajectoryFile, concatenate
+from aiida_softclay.data.trajectory_file import InvalidTrajectoryError, TrajectoryFile
+from aiida_softclay.data.trajectory_join import concatenate
 
 NUMBERS = [3, 17, 17, 31]
 CELL = np.array([[5.0, 0, 0], [1.0, 6, 0], [-1.0, 0.5, 7]])
@@ -237,3 +238,68 @@ def test_node_refuses(tmp_path, aiida_profile):
         MdTrajectoryData.from_file(tmp_path / 'missing.h5')
     with pytest.raises(ValidationError):
         MdTrajectoryData().store()
+
+
+def grid_file(path, positions, resolution=1e-3, steps=None):
+    with TrajectoryFile(path, 'w', [3] * positions.shape[1], 0.001, resolution=resolution) as trajectory:
+        for index, row in enumerate(positions):
+            trajectory.append(row, CELL, index if steps is None else steps[index])
+    return path
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 1000), jump=st.sampled_from([0.05, 3.0, 25.0]), resolution=st.sampled_from([1e-4, 1e-3]),
+    key=st.one_of(
+        st.integers(-40, 39), st.slices(40), st.lists(st.integers(0, 39), min_size=1, max_size=8, unique=True),
+        st.tuples(st.slices(40), st.slices(5)), st.tuples(st.integers(0, 39), st.just([4, 0, 2]), st.integers(0, 2)),
+    ),
+)  # fmt: skip
+def test_positions_on_a_grid_are_those_given(tmp_path, seed, jump, resolution, key):
+    """However far atoms go, and however the file is sliced, to half of the resolution."""
+    positions = np.random.default_rng(seed).normal(scale=jump, size=(40, 5, 3)).cumsum(axis=0)
+    with TrajectoryFile(grid_file(tmp_path / 'grid.h5', positions, resolution)) as trajectory:
+        assert trajectory.resolution == resolution
+        found, wanted = trajectory.positions[key], positions[key]
+        assert found.shape == wanted.shape
+        np.testing.assert_allclose(found, wanted, atol=0.5 * resolution + 1e-7 * np.abs(positions).max(), rtol=0)
+
+
+def test_grid_continues_and_hashes_by_content(tmp_path):
+    """What is in the file counts, and not where its references lie or in how many sittings it was written."""
+    positions = np.random.default_rng(5).normal(scale=9, size=(60, 7, 3)).cumsum(axis=0)
+    whole = grid_file(tmp_path / 'whole.h5', positions)
+    first = grid_file(tmp_path / 'first.h5', positions[:25])
+    second = grid_file(tmp_path / 'second.h5', positions[20:], steps=range(20, 60))
+    concatenate([second, first], tmp_path / 'joined.h5')
+    with TrajectoryFile(first, 'a') as trajectory:
+        for index in range(25, 60):
+            trajectory.append(positions[index], CELL, index)
+    hashes, references = set(), set()
+    for path in (whole, first, tmp_path / 'joined.h5'):
+        with TrajectoryFile(path) as trajectory:
+            hashes.add(trajectory.content_hash())
+            references.add(trajectory.positions.n_references)
+            assert trajectory.n_frames == 60
+    assert len(hashes) == 1
+    assert min(references) > 1
+    with (
+        TrajectoryFile(grid_file(tmp_path / 'far.h5', positions), 'a') as trajectory,
+        pytest.raises(InvalidTrajectoryError, match='step 99: an atom is 1e\\+08 Å from the origin'),
+    ):
+        trajectory.append(np.full((7, 3), 1e8), CELL, 99)
+    with pytest.raises(ValueError, match=r'between 0 and 0\.01'):
+        TrajectoryFile(tmp_path / 'coarse.h5', 'w', NUMBERS, 0.001, resolution=0.1)
+
+
+def test_grid_takes_six_bytes(tmp_path, aiida_profile):
+    """For each atom and frame, of a liquid whose atoms leave the range of their first reference."""
+    rng = np.random.default_rng(0)
+    positions = rng.normal(scale=0.4, size=(1500, 400, 3)).cumsum(axis=0) + rng.uniform(0, 40, (400, 3))
+    path = grid_file(tmp_path / 'liquid.h5', positions)
+    with TrajectoryFile(path) as trajectory:
+        assert trajectory.positions.n_references > 1
+    assert path.stat().st_size / positions.size * 3 < 6.5
+    node = MdTrajectoryData.from_file(path)
+    assert (node.resolution, node.base.attributes.get('encoding')) == (1e-3, 'int16 displacements on a grid')
+    assert MdTrajectoryData.from_file(write(tmp_path / 'single.h5', range(3))).resolution is None
