@@ -45,12 +45,12 @@ def ladder_of(parameters: Mapping[str, Any]) -> list[float]:
 
 
 class GlassTransitionWorkChain(ExperimentWorkChain):
-    """Cool an amorphous structure at zero pressure and find where its specific volume changes from one line to another.
+    """Cool an amorphous structure at constant pressure and find where its volume changes from one line to another.
 
-    As in gupta2023 (Supplementary Fig. 9: -58 °C) and yang2024 (Fig. S18: -53 °C). A `ladder` holds each temperature in
-    turn, downwards, each from the end of the last; a `cooling` lowers the temperature continuously. Both have the same
-    rate: a ladder stays step / rate at each temperature. What shows no two regimes, such as a crystal, ends with exit
-    code 520, its curve attached.
+    As in gupta2023 (Supplementary Fig. 9: -58 °C) and yang2024 (Fig. S18: -53 °C), at zero pressure unless told. A
+    `ladder` holds each temperature in turn, downwards, each from the end of the last; a `cooling` lowers the
+    temperature continuously. Both have the same rate: a ladder stays step / rate at each temperature. What shows no two
+    regimes, such as a crystal, ends with exit code 520, its curve attached.
     """
 
     _protocol_file = 'glass_transition'
@@ -85,9 +85,13 @@ class GlassTransitionWorkChain(ExperimentWorkChain):
                 f'{kept:.3g} rows are averaged at each temperature, {FEWEST_ROWS} are needed: lower thermo_every or '
                 'rate_K_per_ps'
             )
+        pressure = float(parameters['pressure_GPa'])
+        if not pressure >= 0:
+            raise ValueError(f'pressure_GPa = {pressure:g}: a liquid under tension would tear; give zero or more')
         common = {
             'kind': 'npt', 'coupling': parameters['coupling'], 'tdamp_ps': parameters['tdamp_ps'],
             'pdamp_ps': parameters['pdamp_ps'],
+            'stress_GPa': dict.fromkeys(('xx', 'yy', 'zz'), -pressure) if pressure else {},
         }  # fmt: skip
         melt = {'name': 'equilibrate', 'temperature_K': temperatures[0], 'duration_ps': parameters['equilibrate_ps']}
         stages: list[dict[str, Any]] = [{**melt, **common}]
@@ -111,6 +115,7 @@ class GlassTransitionWorkChain(ExperimentWorkChain):
         self.ctx.parameters.setdefault('temperature_K', None)
         shared = super().context()
         shared.pop('target_temperature_K')
+        shared['pressure_GPa'] = self.ctx.parameters['pressure_GPa']
         return shared
 
     def run_analysis(self) -> orm.CalcFunctionNode:

@@ -182,6 +182,9 @@ def test_protocols_make_plans_that_reach_below_the_published_transitions():
             last = plan.stages[-1]
             assert (last.temperature_K if mode == 'ladder' else last.temperature_end_K) < 150
             assert plan.stored_bytes(10_000) < 2e9
+            pressed = GlassTransitionWorkChain.build_plan({**parameters, 'mode': mode, 'pressure_GPa': 0.5})
+            assert all(stage.stress['xx'] == stage.stress['zz'] == -0.5 for stage in pressed.stages)
+            assert not any(any(stage.stress.values()) for stage in plan.stages)
     rows = estimate_cooling_rates(GlassTransitionWorkChain.get_protocol_inputs('paper'), [0.1, 1.0], 10_000)
     assert [row.stage for row in rows] == ['0.1 K/ps', '1 K/ps']
     # Ten times as slow is ten times as long, but for the equilibration.
@@ -192,6 +195,7 @@ def test_protocols_make_plans_that_reach_below_the_published_transitions():
     ('overrides', 'sentence'),
     [
         ({'mode': 'heating'}, 'unknown mode `heating`'),
+        ({'pressure_GPa': -0.1}, 'under tension would tear'),
         ({'rate_K_per_ps': -1.0}, 'positive speed of cooling'),
         ({'temperature_step_K': 70.0}, 'temperature_step_K = '),
         ({'temperature_step_K': 200.0}, 'too few for two lines'),
