@@ -120,6 +120,12 @@ def _from_columns(frames: TrajectoryFile, centres: orm.ArrayData, reference: str
     missing = [symbol for symbol in species_of(frames) if f'centre_{symbol}' not in names]
     if missing or 'time_ps' not in names:
         raise ValueError(f'the centres lack {", ".join(missing) or "time_ps"}')
+    rows, times = centres.get_array('time_ps'), times_ps_of(frames)
+    spacing = max(float(np.diff(rows).max(initial=0.0)), float(np.diff(times).max(initial=0.0)))
+    if abs(np.ptp(rows) - np.ptp(times)) > spacing:
+        raise ValueError(
+            f'the centres cover {np.ptp(rows):g} ps and the trajectory {np.ptp(times):g} ps: they are not of one run'
+        )
     columns = {symbol: centres.get_array(f'centre_{symbol}') for symbol in species_of(frames)}
     counts = {symbol: frames.symbols.count(symbol) for symbol in columns}
     return collective_from_centres(centres.get_array('time_ps'), columns, counts, reference)

@@ -247,6 +247,12 @@ def print_plan(plan: list[Any]) -> None:
         hours_text(sum(row.core_hours for row in plan)),
     )  # fmt: skip
     console.print(grid)
+    dumped, restart = sum(row.bytes_dumped for row in plan), sum(row.bytes_restart for row in plan)
+    if dumped:
+        console.print(
+            f'On the computer that runs LAMMPS: raw dumps {bytes_text(dumped)}, restart files {bytes_text(restart)}; '
+            f'trajectories in the repository {bytes_text(sum(row.bytes_stored for row in plan if row.bytes_dumped))}.'
+        )
     console.print('Core-hours are rough: they scale measured speeds of one core with atoms and steps.')
 
 

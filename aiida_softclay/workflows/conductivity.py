@@ -64,6 +64,11 @@ class ConductivityWorkChain(ExtensionMixin, ExperimentWorkChain):
         if len(window) != 2 or not 0 < window[0] < window[1] <= 1:
             raise ValueError(f'window_share {window} must be two shares of the run in order, between 0 and 1')
         cls.check_extension(parameters)
+        if parameters['dump_every'] % parameters['collective_every']:
+            raise ValueError(
+                f'collective_every {parameters["collective_every"]} does not divide dump_every '
+                f'{parameters["dump_every"]}: centres and frames have to begin and end together'
+            )
         common = {'kind': 'nvt', 'temperature_K': parameters['temperature_K'], 'tdamp_ps': parameters['tdamp_ps']}
         duration = parameters['duration_ps']
         if parameters['relative_error_wanted'] is not None:
@@ -74,7 +79,7 @@ class ConductivityWorkChain(ExtensionMixin, ExperimentWorkChain):
                 'seed': parameters['seed'],
                 'thermo_every': parameters['thermo_every'],
                 'dump_every': parameters['dump_every'],
-                'collective_every': min(parameters['thermo_every'], parameters['dump_every']),
+                'collective_every': parameters['collective_every'],
                 'stages': [
                     {
                         'name': 'equilibrate', 'duration_ps': parameters['equilibrate_ps'],

@@ -56,6 +56,8 @@ class StageEstimate:
         Size of these in the repository.
     core_hours : float
         Rough cost.
+    bytes_dumped, bytes_restart : float
+        Raw dumps with the columns beside them, and restart files, on the computer that runs the jobs.
     """
 
     stage: str
@@ -66,6 +68,8 @@ class StageEstimate:
     frames: int = 0
     bytes_stored: float = 0.0
     core_hours: float = 0.0
+    bytes_dumped: float = 0.0
+    bytes_restart: float = 0.0
 
 
 def estimate_aimd(stage: str, plan: Mapping[str, Any], n_atoms: int, stand_in: bool = True) -> StageEstimate:
@@ -90,8 +94,8 @@ def estimate_aimd(stage: str, plan: Mapping[str, Any], n_atoms: int, stand_in: b
     )
 
 
-def estimate_md(stage: str, plan: Mapping[str, Any] | MdPlan, n_atoms: int) -> StageEstimate:
-    """Return the estimate of an MD plan for a cell of ``n_atoms``.
+def estimate_md(stage: str, plan: Mapping[str, Any] | MdPlan, atoms: int | Mapping[str, int]) -> StageEstimate:
+    """Return the estimate of an MD plan for a cell of so many atoms, or so many of each element.
 
     Raises
     ------
@@ -99,6 +103,7 @@ def estimate_md(stage: str, plan: Mapping[str, Any] | MdPlan, n_atoms: int) -> S
         If the plan cannot be run.
     """
     parsed = plan if isinstance(plan, MdPlan) else MdPlan.from_dict(plan)
+    n_atoms = atoms if isinstance(atoms, int) else sum(atoms.values())
     return StageEstimate(
         stage,
         1,
@@ -106,8 +111,10 @@ def estimate_md(stage: str, plan: Mapping[str, Any] | MdPlan, n_atoms: int) -> S
         parsed.total_steps,
         parsed.total_duration_ps,
         parsed.n_frames,
-        parsed.stored_bytes(n_atoms),
+        parsed.stored_bytes(atoms),
         parsed.total_steps * n_atoms * DEEPMD_CORE_SECONDS / 3600,
+        parsed.dump_bytes(atoms) + parsed.column_bytes(),
+        parsed.restart_bytes(n_atoms),
     )
 
 

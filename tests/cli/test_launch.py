@@ -86,6 +86,22 @@ def test_dry_runs_of_the_stages(profile, salt, potential, tmp_path):
         outcome = run(*arguments, '--dry-run')
         assert outcome.exit_code == 0, outcome.output
         assert 'core-hours' in outcome.output
+        assert ('raw dumps' in outcome.output) == (arguments[0] != 'aimd')
+
+
+def test_dry_run_says_what_a_choice_of_elements_saves(profile, salt, potential, tmp_path):
+    plan = tmp_path / 'plan.yaml'
+    stages = [{'name': 'hot', 'kind': 'nvt', 'duration_ps': 10.0, 'temperature_K': 500.0}]
+    texts = []
+    for elements in (None, ['Li']):
+        plan.write_text(yaml.safe_dump({'dump_every': 1, 'dump_elements': elements, 'stages': stages}))
+        outcome = run('md', salt.pk, plan, '--potential', potential.pk, '--dry-run')
+        assert outcome.exit_code == 0, outcome.output
+        texts.append(' '.join(outcome.output.split()))
+    n_atoms = len(salt.sites)
+    sizes = [10_001 * (count * 6 + 192) for count in (n_atoms, n_atoms // 2)]
+    for text, size in zip(texts, sizes, strict=True):
+        assert f'trajectories in the repository {bytes_text(size)}' in text
 
 
 @pytest.mark.parametrize(
