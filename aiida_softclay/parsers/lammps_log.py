@@ -115,7 +115,7 @@ def read_log(lines: Iterable[str]) -> RunLog:
                 log.stage.loop_seconds += float(match[1])
                 log.stage.loop_steps += int(match[3])
         elif match := HALT.match(text):
-            log.runaway = int(match[1]), float(match[2])
+            _read_halt(log, int(match[1]), float(match[2]))
         elif match := GRID.match(text):
             log.mpi_tasks = int(match[1]) * int(match[2]) * int(match[3])
         elif match := OPENMP.match(text):
@@ -153,6 +153,14 @@ def _add_row(log: RunLog, values: list[float]) -> None:
     if stage.rows and stage.rows[-1][0] == values[0]:
         stage.rows.pop()
     stage.rows.append(values)
+
+
+def _read_halt(log: RunLog, step: int, temperature: float) -> None:
+    # Nothing is greater than nan, but LAMMPS stops there as well.
+    if isfinite(temperature):
+        log.runaway = step, temperature
+    elif log.not_finite_step is None:
+        log.not_finite_step = step
 
 
 def _read_mark(log: RunLog, text: str) -> None:

@@ -303,7 +303,7 @@ class MdWorkChain(MdHandlersMixin, WorkChain):
             if restart:
                 builder = node.get_builder_restart()
                 builder.resume = orm.Dict(restart)
-                builder.parent_folder = job.outputs.get('remote_stash', job.outputs.remote_folder)
+                builder.parent_folder = job.outputs['remote_stash' if 'remote_stash' in job.outputs else 'remote_folder']
                 return builder
         raise ValueError(f'no job of run {node.pk} left a restart file: launch it again from its start')
 

