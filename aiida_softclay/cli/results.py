@@ -11,23 +11,43 @@ from aiida.cmdline.utils import decorators, echo
 @arguments.PROCESS(type=types.ProcessParamType(), required=False)
 @click.option('-n', '--name', help='Shell-style pattern on the name of the number, e.g. "diffusivity.*".')
 @click.option('-m', '--mixture', help='Part of the mixture, e.g. "GaF3".')
+@click.option('-c', '--composition', help='A material however it was named, 2LiCl-GaF3, or its elements, Li-Ga-F-Cl.')
+@click.option(
+    '--potential', type=types.DataParamType(sub_classes=('aiida.data:softclay.potential',)),
+    help='Only numbers computed with this potential (pk or uuid).',
+)  # fmt: skip
 @click.option('-e', '--engine', help='Part of the engine, e.g. "CHGNet".')
 @click.option('-T', '--temperature', nargs=2, type=float, metavar='LOW HIGH', help='Temperature range, K.')
 @click.option('--since', type=click.DateTime(), help='Only numbers made after this moment.')
+@click.option('--until', type=click.DateTime(), help='Only numbers made before this moment.')
+@click.option('--limit', type=click.IntRange(1), default=500, show_default=True, help='Most numbers, the newest.')
 @click.option('-a', '--all', 'everything', is_flag=True, help='Also numbers of workchains that are part of a study.')
 @click.option(
     '-f', '--format', 'style', type=click.Choice(['table', 'csv', 'json']), default='table', show_default=True
 )
 @click.option('-w', '--warnings', 'show_warnings', is_flag=True, help='Print the warnings below the table.')
 @decorators.with_dbenv()
-def results(process, name, mixture, engine, temperature, since, everything, style, show_warnings):
-    """Print the numbers of PROCESS (a pk, uuid or label), or all numbers of the profile that pass the filters."""
+def results(
+    process, name, mixture, composition, potential, engine, temperature, since, until, limit, everything, style,
+    show_warnings,
+):  # fmt: skip
+    r"""Print the numbers of PROCESS (a pk, uuid or label), or all numbers of the profile that pass the filters.
+
+    \b
+    Examples:
+      softclay results 123 --warnings
+      softclay results --name "diffusivity.*" --composition MgCl2-GaF3 --temperature 290 310
+      softclay results --potential 45 --since 2026-01-01 --format csv > numbers.csv
+    """
     from aiida_softclay.report.queries import results_table
 
-    table = results_table(
-        process=process, name=name, mixture=mixture, engine=engine, temperature=temperature, since=since,
-        everything=everything,
-    )  # fmt: skip
+    try:
+        table = results_table(
+            process=process, name=name, mixture=mixture, composition=composition, potential=potential, engine=engine,
+            temperature=temperature, since=since, until=until, everything=everything, limit=limit,
+        )  # fmt: skip
+    except ValueError as error:
+        echo.echo_critical(str(error))
     if process is not None and table.empty:
         state = process.process_state.value if getattr(process, 'process_state', None) else 'no process'
         echo.echo_critical(f'{process} has no results: it is {state}. `softclay status {process.pk}` tells more.')
@@ -37,6 +57,9 @@ def results(process, name, mixture, engine, temperature, since, everything, styl
         echo.echo(table.to_json(orient='records', date_format='iso', indent=2))
     else:
         print_table(table, show_warnings)
+    left_out = table.attrs['found'] - len(table)
+    if left_out:
+        echo.echo_report(f'{left_out} older numbers are left out: --limit sets how many are shown', err=True)
 
 
 def print_table(table, show_warnings: bool = False) -> None:

@@ -42,16 +42,26 @@ class Step:
     parents: list[int] = field(default_factory=list)
 
 
-def _kind(node: orm.Data) -> str | None:
-    entry_point = node.node_type
+def kind_of(node_type: str) -> str | None:
+    """Return what nodes of a type are called in a trace, as far as the type says it.
+
+    >>> kind_of('data.softclay.potential.PotentialData.')
+    'potential'
+    """
     for part, kind in (
         ('softclay.frames', 'frames'),
         ('softclay.potential', 'potential'),
         ('softclay.trajectory', 'trajectory'),
         ('core.structure', 'structure'),
     ):
-        if part in entry_point:
+        if part in node_type:
             return kind
+    return None
+
+
+def _kind(node: orm.Data) -> str | None:
+    if kind := kind_of(node.node_type):
+        return kind
     if isinstance(node, orm.Dict) and str(node.base.attributes.get('schema', '')).startswith('softclay-results'):
         return 'results'
     if isinstance(node, orm.ArrayData) and type(node) is orm.ArrayData:
@@ -65,7 +75,8 @@ def _is_request(node: orm.Data, children: list[orm.Node]) -> bool:
     return isinstance(node, orm.Dict) and bool(builders)
 
 
-def _engine(node: orm.Data, maker: orm.ProcessNode | None) -> str:
+def engine_of(node: orm.Data, maker: orm.ProcessNode | None = None) -> str:
+    """Return the program and version that a node states, or the code of the job that made it."""
     text = engine_text(node.base.attributes.get('engine', None))
     if text:
         return text
@@ -87,7 +98,8 @@ def _source(maker: orm.ProcessNode | None) -> str:
     return next((text for text in [*sources, *described] if text), '')
 
 
-def _describe(node: orm.Data, kind: str, maker: orm.ProcessNode | None = None) -> str:
+def describe(node: orm.Data, kind: str, maker: orm.ProcessNode | None = None) -> str:
+    """Return what a node of a kind holds, in a line."""
     attributes = node.base.attributes
     if kind == 'results':
         names = [number['name'] for number in attributes.get('numbers', [])]
@@ -199,7 +211,7 @@ def trace(node: orm.Node) -> list[Step]:
         maker = next((nodes[parent] for parent in edges.get(pk, ())), None)
         kind = kind or 'results'
         steps[pk] = Step(
-            candidate, kind, (distance + 1) // 2, maker, _describe(candidate, kind, maker), _engine(candidate, maker)
+            candidate, kind, (distance + 1) // 2, maker, describe(candidate, kind, maker), engine_of(candidate, maker)
         )
     for pk, step in steps.items():
         step.parents = sorted(_nearest_kept(pk, edges, steps))

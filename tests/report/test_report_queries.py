@@ -136,3 +136,79 @@ def test_graph_is_a_picture(measured, tmp_path, suffix):
 )
 def test_values_are_printed_with_the_digits_their_error_allows(value, error, text):
     assert format_value(value, error) == text
+
+
+def test_composition_is_found_however_it_was_named(measured):
+    assert len(results_table(composition='Cl64F96Ga32Li64')) == 1
+    assert len(results_table(composition='Ga-Cl-F-Li')) == 1
+    assert results_table(composition='MgCl2-GaF3').empty
+    with pytest.raises(ValueError, match='is no material'):
+        results_table(composition='soft stuff')
+
+
+def test_dates_and_limits(measured):
+    from aiida.engine import run_get_node
+
+    _, newer = run_get_node(Measurement, length=orm.Float(5.0))
+    both = results_table()
+    assert list(both['process_pk']) == [measured.pk, newer.pk]
+    newest = results_table(limit=1)
+    assert list(newest['process_pk']) == [newer.pk]
+    assert newest.attrs['found'] == 2
+    between = newer.outputs.results.ctime
+    assert list(results_table(since=between)['process_pk']) == [newer.pk]
+    assert list(results_table(until=measured.outputs.results.ctime)['process_pk']) == [measured.pk]
+
+
+def test_descendants_of_a_crystal_are_numbers_and_studies(aiida_profile_clean):
+    from aiida.engine import run_get_node
+
+    from aiida_softclay.report.descendants import descendants
+
+    _, study = run_get_node(Study)
+    structure = orm.QueryBuilder().append(orm.StructureData).one()[0]
+    found = descendants(structure)
+    assert found.counts == {'results': 1}
+    assert found.steps[0].node.uuid == study.outputs.results.uuid
+    assert [(pk, label) for pk, label, _ in found.studies] == [(study.pk, 'Study')]
+    facts = structure.creator.inputs.parameters
+    further = descendants(facts)
+    assert further.counts == {'structure': 1, 'results': 1}
+    assert [step.depth for step in further.steps] == [1, 2]
+    assert descendants(study.outputs.results).counts == {}
+
+
+def test_studies_are_compared_by_inputs_and_numbers(measured):
+    from aiida.engine import run_get_node
+
+    from aiida_softclay.report.compare import compare_studies
+
+    _, other = run_get_node(Measurement, length=orm.Float(5.0))
+    found = compare_studies(measured, other)
+    assert found.inputs.to_dict('records') == [{'input': 'length', 'first': 4.0, 'second': 5.0}]
+    row = found.numbers.iloc[0]
+    assert (row['name'], row['first'], row['second']) == ('volume', pytest.approx(100.0), pytest.approx(125.0))
+    assert row['ratio'] == pytest.approx(1.25)
+    assert row['errors'] == pytest.approx(25 / (0.5 * 2**0.5))
+    same = compare_studies(measured, measured)
+    assert same.inputs.empty
+    assert same.n_same == 1
+
+
+def test_inputs_are_flat_and_told_apart_by_what_they_hold(aiida_profile_clean):
+    from aiida.common.links import LinkType
+
+    from aiida_softclay.report.compare import flat_inputs
+
+    cells = [orm.StructureData(cell=[[edge, 0, 0], [0, 5.0, 0], [0, 0, 5.0]]) for edge in (4.0, 4.0, 5.0)]
+    for cell in cells:
+        cell.append_atom(position=(0.0, 0.0, 0.0), symbols='Li')
+    found = []
+    for cell in cells:
+        process = orm.WorkChainNode()
+        process.base.links.add_incoming(cell.store(), LinkType.INPUT_WORK, 'structure')
+        plan = orm.Dict({'melt': {'steps': 5, 'tags': []}}).store()
+        process.base.links.add_incoming(plan, LinkType.INPUT_WORK, 'md__plan')
+        found.append(flat_inputs(process.store()))
+    assert found[0]['md.plan.melt.steps'] == 5
+    assert found[0]['structure'] == found[1]['structure'] != found[2]['structure']
