@@ -60,7 +60,8 @@ def test_a_run_goes_on_until_its_error_is_small_enough(lmp_code):
     # The seams: the same positions, forces and velocities before and after.
     assert len(record['seams']) == len(record['runs']) - 1
     for seam in record['seams']:
-        assert seam['largest_shift_A'] < 1e-4
+        # Positions are kept to 0.001 Å.
+        assert seam['largest_shift_A'] < 2.1e-3
         assert abs(seam['energy_change_eV']) < 1e-8
         assert seam['temperature_after_K'] == pytest.approx(seam['temperature_before_K'], rel=1e-6)
     trajectory, thermo = node.outputs.trajectories.production, node.outputs.thermo.production
@@ -71,9 +72,11 @@ def test_a_run_goes_on_until_its_error_is_small_enough(lmp_code):
     # 20 fs: no atom jumps by a cell edge of 12 Å.
     assert np.abs(np.diff(positions, axis=0)).max() < 2.0
     centres = node.outputs.collective.production
-    assert centres.get_array('step').tolist() == steps.tolist()
+    with_frame = np.isin(centres.get_array('step'), steps)
+    assert with_frame.sum() == len(steps)
+    assert len(set(np.diff(centres.get_array('step')))) == 1
     lithium = [number == 3 for number in numbers_of_atoms]
-    assert centres.get_array('centre_Li') == pytest.approx(positions[:, lithium].mean(axis=1), abs=1e-3)
+    assert centres.get_array('centre_Li')[with_frame] == pytest.approx(positions[:, lithium].mean(axis=1), abs=1e-3)
     assert (np.diff(thermo.get_array('step')) == OVERRIDES['thermo_every']).all()
     assert np.diff(thermo.get_array('time_ps')) == pytest.approx(0.02)
     assert node.outputs.statistics['stages']['production']['last_step'] == steps[-1]
