@@ -188,12 +188,12 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def missing(names: tuple[str, ...], packages: str) -> None:
-    """Skip where programs are missing, or fail where SLURM is promised."""
+def skip_without(names: tuple[str, ...], packages: str, promised: bool) -> None:
+    """Skip where programs are missing, or fail where they are promised."""
     lacking = [name for name in names if shutil.which(name, path=SEARCH) is None]
     if lacking:
         text = f'{", ".join(lacking)} not installed: apt-get install {packages}'
-        if os.environ.get('SOFTCLAY_REQUIRE_SLURM'):
+        if promised:
             pytest.fail(f'{text} (SOFTCLAY_REQUIRE_SLURM is set)')
         pytest.skip(text)
 
@@ -208,7 +208,7 @@ def program(name: str) -> str:
 @pytest.fixture(scope='module')
 def slurm() -> Iterator[Slurm]:
     """A SLURM of one node with four cores, started for the tests of one file."""
-    missing(PROGRAMS, 'slurm-wlm munge')
+    skip_without(PROGRAMS, 'slurm-wlm munge', promised='SOFTCLAY_REQUIRE_SLURM' in os.environ)
     # Sockets allow only short paths, so not pytest's own folder.
     folder = Path(tempfile.mkdtemp(prefix='softclay-slurm-'))
     host = socket.gethostname().split('.')[0]
@@ -250,7 +250,7 @@ def slurm() -> Iterator[Slurm]:
 @pytest.fixture
 def ssh_login(slurm) -> dict[str, object]:
     """An SSH server of its own, by which the machine reaches itself; the parameters of AiiDA's transport for it."""
-    missing(('sshd', 'ssh-keygen'), 'openssh-server')
+    skip_without(('sshd', 'ssh-keygen'), 'openssh-server', promised=False)
     folder = slurm.folder
     for name in ('host_key', 'user_key'):
         if not (folder / name).exists():
