@@ -7,7 +7,7 @@ from aiida.cmdline.params import types
 from aiida.cmdline.utils import echo
 
 from aiida_softclay.cli.launch_series import estimate_points
-from aiida_softclay.cli.launching import check_builder, launch_command
+from aiida_softclay.cli.launching import check_builder, launch_command, read_choices
 
 
 def read_temperatures(text: str | None, option: str) -> list[float] | None:
@@ -31,6 +31,10 @@ def read_temperatures(text: str | None, option: str) -> list[float] | None:
     help='A fitted potential (pk or uuid).',
 )  # fmt: skip
 @click.option('--temperatures', metavar='T1,T2,…', help='In K; of the protocol if not given.')
+@click.option(
+    '--vary', multiple=True, metavar='NAME=V1,V2,…',
+    help='Another parameter and its values; each combination of them gets lines of its own.',
+)  # fmt: skip
 @click.option('--replicas', type=click.IntRange(1), help='Runs at each temperature, with different seeds.')
 @click.option(
     '--error', type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -48,7 +52,7 @@ def read_temperatures(text: str | None, option: str) -> list[float] | None:
 @click.option('--max-runs', type=click.IntRange(1), help='More runs than these are refused.')
 @click.option('--max-jobs', type=click.IntRange(1), help='Most runs at once.')
 def conductivity_series(
-    structure, potential, temperatures, replicas, error, species, max_duration, at_k, glass_transition,
+    structure, potential, temperatures, vary, replicas, error, species, max_duration, at_k, glass_transition,
     glass_transition_results, across, max_runs, max_jobs, protocol, overrides, options, codes,
 ):  # fmt: skip
     """Let the ions of STRUCTURE diffuse at several temperatures; find activation energies and values at --at.
@@ -63,7 +67,8 @@ def conductivity_series(
     changes = {**(overrides or {}), **{name: value for name, value in asked.items() if value is not None}}
     builder = WorkflowFactory('softclay.conductivity_series').get_builder_from_protocol(
         codes['lmp'], structure, potential=potential, temperatures=read_temperatures(temperatures, '--temperatures'),
-        replicas=replicas, at_K=read_temperatures(at_k, '--at'), glass_transition_K=glass_transition,
+        vary=read_choices(vary) if vary else None, replicas=replicas,
+        at_K=read_temperatures(at_k, '--at'), glass_transition_K=glass_transition,
         glass_transition=glass_transition_results, extrapolate_across_glass_transition=across or None,
         max_runs=max_runs, max_concurrent_jobs=max_jobs, protocol=protocol, overrides=changes, options=options,
     )  # fmt: skip
