@@ -18,6 +18,8 @@ COMMANDS = {
         'status',
         'results',
         'scorecard',
+        'compare',
+        'doctor',
         'trace',
         'graph',
         'plot',
