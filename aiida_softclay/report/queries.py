@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Any
 
@@ -188,7 +189,7 @@ def _conditions(
         add('n.engine IN (SELECT id FROM texts WHERE instr(lower(text), ?))', engine.lower())
     if composition:
         elements = composition.split('-')
-        if all(len(element) <= 2 and element.isalpha() for element in elements):
+        if all(re.fullmatch('[A-Z][a-z]?', element) for element in elements):
             add('n.material IN (SELECT id FROM materials WHERE elements = ?)', '-'.join(sorted(elements)))
         elif reduced := reduced_text(composition):
             add('n.material IN (SELECT id FROM materials WHERE composition = ?)', reduced)

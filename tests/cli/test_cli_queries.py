@@ -136,3 +136,36 @@ def test_progress_is_read_from_whole_lines_only():
     assert progress.fraction == 0.25
     assert progress.seconds_left == 15.0
     assert [duration_text(seconds) for seconds in (None, 42, 75, 7380)] == ['', '42 s', '1 min 15 s', '2 h 3 min']
+
+
+def test_trace_goes_forward_too(weighing):
+    structure = orm.QueryBuilder().append(orm.StructureData).one()[0]
+    found = json.loads(softclay('trace', structure.pk, '--forward', '--format', 'json').output)
+    assert found['counts'] == {'results': 1}
+    assert [row['pk'] for row in found['studies']] == [weighing.pk]
+    text = softclay('trace', structure.pk, '--forward').output
+    assert 'It led to: 1 results' in text
+    assert f'Weighing <{weighing.pk}>' in text
+    assert 'Nothing was made' not in text
+
+
+def test_two_studies_are_compared(weighing):
+    from aiida.engine import run_get_node
+
+    other = run_get_node(Weighing, density=orm.Float(2.17))[1]
+    outcome = softclay('compare', weighing.pk, other.pk)
+    assert outcome.exit_code == 0, outcome.output
+    assert '1 inputs differ, 0 are the same' in outcome.output
+    assert '+3.5' in outcome.output
+    found = json.loads(softclay('compare', weighing.pk, other.pk, '--format', 'json', '--name', 'dens*').output)
+    assert found['inputs'] == [{'input': 'density', 'first': 2.07, 'second': 2.17}]
+    assert [row['name'] for row in found['numbers']] == ['density']
+
+
+def test_filters_of_results_as_they_are_typed(weighing):
+    rows = json.loads(softclay('results', '--format', 'json', '--composition', 'Li2GaCl2F3', '--limit', '1').stdout)
+    assert len(rows) == 1
+    assert json.loads(softclay('results', '--format', 'json', '--until', '2001-01-01').stdout) == []
+    refused = softclay('results', '--composition', 'clay')
+    assert refused.exit_code != 0
+    assert 'is no material' in refused.output
