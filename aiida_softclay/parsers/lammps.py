@@ -278,7 +278,7 @@ class LammpsMdParser(Parser):
         if disagreement := self._disagreement():
             return codes.ERROR_MODEL_DEVIATION.format(**disagreement), 'model_deviation'
         if differences := seam_problem(self.seam, len(self.symbols)):
-            return codes.ERROR_SEAM.format(differences=differences, **self.seam), 'seam'
+            return codes.ERROR_SEAM.format(**{**self.seam, 'differences': differences}), 'seam'
         if log.interrupted:
             if restart is None:
                 return codes.ERROR_INTERRUPTED.format(restart='its start only', **where), 'interrupted'

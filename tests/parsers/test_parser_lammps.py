@@ -12,6 +12,7 @@ from ase.build import bulk
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.parsers.lammps_files import iter_dump, read_final_dump, restart_step
 from aiida_softclay.parsers.lammps_log import read_log
+from aiida_softclay.parsers.scheduler_messages import scheduler_reason
 
 FIXTURES = Path(__file__).parent / 'fixtures'
 STAGES = [
@@ -28,15 +29,15 @@ def parse(localhost, tmp_path):
     """Parse a folder as the output of a run of the plan."""
     from aiida.plugins import CalculationFactory, ParserFactory
 
-    def run(folder, stages=None, stderr='', resume=None):
-        structure = orm.StructureData(ase=bulk('Ar', 'fcc', a=5.3, cubic=True)).store()
+    def run(folder, stages=None, stderr='', resume=None, size=1, scheduler_status=None, options=None):
+        structure = orm.StructureData(ase=bulk('Ar', 'fcc', a=5.3, cubic=True) * (size, size, size)).store()
         plan = MdPlan.from_dict({**PLAN, 'stages': stages or STAGES})
         node = orm.CalcJobNode(
             computer=localhost,
             process_type=CalculationFactory('softclay.lammps').build_process_type(),
         )
         node.set_options({'resources': {'num_machines': 1}, 'output_filename': 'lammps.out',
-                          'scheduler_stderr': '_scheduler-stderr.txt'})  # fmt: skip
+                          'scheduler_stderr': '_scheduler-stderr.txt', **(options or {})})  # fmt: skip
         inputs = {'structure': structure, 'plan': orm.Dict(plan.to_dict()).store(),
                   'classical__pair_lines': orm.List(['pair_style lj/cut 8.0']).store()}  # fmt: skip
         if resume:
@@ -44,6 +45,9 @@ def parse(localhost, tmp_path):
         for label, data in inputs.items():
             node.base.links.add_incoming(data, LinkType.INPUT_CALC, label)
         node.store()
+        if scheduler_status is not None:
+            node.set_exit_status(scheduler_status)
+            node.set_exit_message('what the scheduler said.')
         retrieved = orm.FolderData()
         if (folder / 'log.lammps').is_file():
             retrieved.base.repository.put_object_from_file(str(folder / 'log.lammps'), 'log.lammps')
@@ -122,6 +126,116 @@ def test_errors(parse, folder, stages, status, words):
     assert node.exit_status == status
     assert words in node.exit_message
     assert 'statistics' in outputs
+
+
+HOLD = [{'name': 'hold', 'kind': 'nvt', 'duration_ps': 1.0, 'temperature_K': 30}]
+
+
+def test_runaway_temperature(parse):
+    """LAMMPS stopped itself, as it does before the time limit, and the log says why."""
+    outputs, node = parse(FIXTURES / 'lammps_runaway', HOLD, size=2)
+    assert node.exit_status == 504
+    assert 'stage hold: 1560 K at step 10, the limit is 1150 K' in node.exit_message
+    assert statistics_of(outputs)['end_reason'] == 'temperature_runaway'
+    assert _output(outputs, 'trajectories', 'hold').n_frames == 2
+    assert 'structure' in outputs
+
+
+def test_runaway_temperature_of_a_run_that_was_killed(parse, tmp_path):
+    """The rows tell it, even if LAMMPS did not live to say so."""
+    log = (FIXTURES / 'lammps_runaway' / 'log.lammps').read_text()
+    (tmp_path / 'log.lammps').write_text(
+        log[: log.index('Fix halt')] + log[log.index('\n', log.index('Fix halt')) + 1 :]
+    )
+    text = (tmp_path / 'log.lammps').read_text()
+    (tmp_path / 'log.lammps').write_text(text[: text.index('Loop time')])
+    _, node = parse(tmp_path, HOLD, size=2)
+    assert node.exit_status == 504
+
+
+def test_out_of_memory(parse):
+    """An allocation that LAMMPS was refused, with 4 of the 16384 atoms of the run in the structure here."""
+    _, node = parse(FIXTURES / 'lammps_out_of_memory', HOLD)
+    assert node.exit_status == 110
+    assert 'Failed to allocate 393216 bytes' in node.exit_message
+    assert 'it can go on from its start only' in node.exit_message
+
+
+@pytest.mark.parametrize(
+    ('status', 'reason'), [(110, 'out_of_memory'), (120, 'walltime_kill'), (131, 'killed'), (140, 'node_failure')]
+)
+def test_what_the_scheduler_said_names_the_end(parse, completed, status, reason):
+    text = (completed / 'log.lammps').read_text()
+    (completed / 'log.lammps').write_text(text[: text.index('\n        90', text.index('stage=pull kind')) + 30])
+    outputs, node = parse(completed, scheduler_status=status)
+    assert node.exit_status == status
+    assert node.exit_message.startswith('what the scheduler said; in stage pull after step 80, it can go on from step')
+    assert statistics_of(outputs)['end_reason'] == reason
+    assert statistics_of(outputs)['restart']['state']['temperature_K'] > 0
+
+    (completed / 'log.lammps').unlink()
+    _, node = parse(completed, scheduler_status=status)
+    assert node.exit_status == status
+    assert 'before LAMMPS started' in node.exit_message
+
+
+def test_a_run_that_finished_is_not_judged_by_its_scheduler(parse, completed):
+    """The job reached its time limit while the files were copied back, after LAMMPS had ended."""
+    outputs, node = parse(completed, scheduler_status=120)
+    assert node.exit_status == 0
+    assert statistics_of(outputs)['end_reason'] == 'completed'
+
+
+@pytest.mark.parametrize(
+    ('text', 'label'),
+    [
+        ('=>> PBS: job killed: walltime 3613 exceeded limit 3600', 'OUT_OF_WALLTIME'),
+        ('slurmstepd: error: *** JOB 1 ON n CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT ***', 'OUT_OF_WALLTIME'),
+        ('TERM_RUNLIMIT: job killed after reaching LSF run time limit.', 'OUT_OF_WALLTIME'),
+        ('=>> PBS: job killed: vmem 2146856960 exceeded limit 1073741824', 'OUT_OF_MEMORY'),
+        ('slurmstepd: error: Detected 1 oom-kill event(s) in StepId=1.batch.', 'OUT_OF_MEMORY'),
+        (
+            'slurmstepd: error: *** STEP 1.0 ON n CANCELLED AT 2026-01-01T00:00:00 DUE TO NODE FAILURE ***',
+            'NODE_FAILURE',
+        ),
+        ('bash: line 1: 77 Killed   lmp -in input.in', None),
+        ('libcudart.so.12: cannot open shared object file', None),
+        ('', None),
+    ],
+)
+def test_messages_of_schedulers(text, label):
+    found = scheduler_reason(f'first line\n  {text}\n')
+    assert found == (None if label is None else (f'ERROR_SCHEDULER_{label}', text))
+
+
+def test_fewer_mpi_ranks_than_asked_for(parse, completed):
+    """A foreign mpirun starts so many copies of a serial run, which write the same files."""
+    two = {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 2}, 'withmpi': True}
+    outputs, node = parse(completed, options=two)
+    assert node.exit_status == 323
+    assert '2 MPI ranks were asked for, but LAMMPS ran with 1' in node.exit_message
+    assert statistics_of(outputs)['requested']['mpi_tasks'] == 2
+    _, node = parse(completed, options={**two, 'withmpi': False})
+    assert node.exit_status == 0
+
+
+def test_a_seam_that_does_not_fit(parse, completed):
+    """The job went on from a restart file of another run."""
+    log = read_log((completed / 'log.lammps').read_text().splitlines(keepends=True))
+    start = next(stage for stage in log.stages if stage.name == 'pull')
+    text = (completed / 'log.lammps').read_text()
+    (completed / 'log.lammps').write_text(text[: text.index('softclay: begin stage=relax kind')]
+                                          + text[text.index('softclay: begin stage=pull kind') :])  # fmt: skip
+    row = start.rows[0]
+    state = {'temperature_K': row[1], 'potential_energy_eV': row[2], 'volume_A3': row[5]}
+    resume = {'stage': 'pull', 'step': 50, 'within': True, 'file': 'pull.a.restart', 'state': state}
+    outputs, node = parse(completed, resume=resume)
+    assert node.exit_status == 0, node.exit_message
+    assert statistics_of(outputs)['seam']['differences'] == dict.fromkeys(state, 0.0)
+    resume['state'] = {**state, 'potential_energy_eV': row[2] - 1.0}
+    outputs, node = parse(completed, resume=resume)
+    assert node.exit_status == 313
+    assert 'at step 50 of stage pull: potential_energy_eV is' in node.exit_message
 
 
 def test_no_log(parse, tmp_path):
