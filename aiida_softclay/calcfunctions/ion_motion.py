@@ -63,7 +63,7 @@ def analyse_mobility_classes(trajectory: MdTrajectoryData, parameters: orm.Dict)
             )
             around = class_coordination(frames, found.members, cutoffs, int(options.get('n_frames', 100)))
             pairs = _class_pairs(
-                frames, found, list(cutoffs), float(options.get('r_max', 8.0)), int(options.get('rdf_frames', 20))
+                frames, found, list(cutoffs), float(options.get('r_max', 8.0)), int(options.get('rdf_frames', 100))
             )
             context = _context(trajectory, frames, options)
         distribution = displacement_distribution(found.displacements, float(options.get('bin_width', BIN_WIDTH)))

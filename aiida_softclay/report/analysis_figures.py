@@ -59,6 +59,9 @@ def sources_of(process: orm.ProcessNode) -> Iterator[tuple[str, str, Source]]:
     name = WORKCHAINS.get(entry_point_of(process))
     if name and 'results' in outputs:
         yield '', name, Source(outputs.results, {'curve': outputs.curve} if 'curve' in outputs else {})
+    if entry_point_of(process) == 'conductivity_series':
+        yield from _lines(process)
+        return
     yield from _further(process)
     if entry_point_of(process) == 'study':
         yield from _stages_of_study(process)
@@ -102,6 +105,17 @@ def _stages_of_study(process: orm.ProcessNode) -> Iterator[tuple[str, str, Sourc
     for child in process.called:
         if isinstance(child, orm.WorkChainNode) and entry_point_of(child) in WORKCHAINS:
             yield from _further(child)
+
+
+def _lines(process: orm.ProcessNode) -> Iterator[tuple[str, str, Source]]:
+    """Yield the Arrhenius lines of a series over temperatures, of single ions before those of all together."""
+    outputs = process.outputs
+    if 'further' not in outputs or 'arrhenius' not in outputs.further or 'further_curves' not in outputs:
+        return
+    names = [name.removeprefix('arrhenius_') for name in outputs.further_curves if name.startswith('arrhenius_')]
+    for name in sorted(names, key=lambda name: (name.startswith('collective'), name)):
+        curve = outputs.further_curves[f'arrhenius_{name}']
+        yield f'{name}_', 'arrhenius', Source(outputs.further.arrhenius, {'curve': curve}, subject=name)
 
 
 def _rates(process: orm.ProcessNode) -> Iterator[tuple[str, str, Source]]:

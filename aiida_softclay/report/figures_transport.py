@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -130,7 +131,8 @@ def _arrhenius(axes: Any, curve: orm.ArrayData, source: Source) -> None:
     )  # fmt: skip
     grid, line = curve.get_array('line_temperature'), curve.get_array('line')
     inside = (grid >= temperature.min() * (1 - 1e-9)) & (grid <= temperature.max() * (1 + 1e-9))
-    energy = next(iter(source.rows('activation_energy.')), None)
+    rows = _rows_of_line(source)
+    energy = next((row for row in rows if 'activation_energy.' in row['name']), None)
     text = '' if energy is None else f'$E_a$ = {_number(energy)}'
     axes.plot(1000 / grid[inside], line[inside], '-', color=COLOURS[1], label=text or 'fit')
     beyond = [part for part in (grid <= temperature.min(), grid >= temperature.max()) if part.sum() > 1]
@@ -141,7 +143,7 @@ def _arrhenius(axes: Any, curve: orm.ArrayData, source: Source) -> None:
         1000 / grid, curve.get_array('line_lower'), curve.get_array('line_upper'), color=COLOURS[1], alpha=0.18, lw=0,
         label=f'{100 * confidence:g} % confidence',
     )  # fmt: skip
-    for row in source.rows():
+    for row in rows:
         about = row.get('conditions') or {}
         if '.at_' in row['name'] and 'lower' in about:
             reach = [[row['value'] - about['lower']], [about['upper'] - row['value']]]
@@ -162,6 +164,18 @@ def _arrhenius(axes: Any, curve: orm.ArrayData, source: Source) -> None:
     top.tick_params(labelsize=5.5, length=2, direction='in', pad=-9)
     headroom(axes, 0.08)
     legend(axes, ncols=1, loc='upper right', bbox_to_anchor=(1, 0.95))
+
+
+def _rows_of_line(source: Source) -> list[dict[str, Any]]:
+    """Return the numbers of the line that is drawn, where the results hold several."""
+    if not source.subject:
+        return source.rows()
+    found = []
+    for row in source.rows():
+        name = row['name'].replace('activation_energy.', '').partition('.at_')[0]
+        if re.sub(r'[^0-9A-Za-z]+', '_', name).strip('_') == source.subject:
+            found.append(row)
+    return found
 
 
 def _reciprocal(x: np.ndarray) -> np.ndarray:

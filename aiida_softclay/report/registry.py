@@ -26,11 +26,14 @@ class Source:
         Its curves by the names of the outputs.
     files : mapping of str to aiida.orm.SinglefileData
         Its files.
+    subject : str
+        What the curve is about, where the numbers are about several things; letters, digits and underscores.
     """
 
     results: orm.Dict | None = None
     arrays: Mapping[str, orm.ArrayData] = field(default_factory=dict)
     files: Mapping[str, orm.SinglefileData] = field(default_factory=dict)
+    subject: str = ''
 
     @property
     def curve(self) -> orm.ArrayData | None:

@@ -310,6 +310,20 @@ def test_arrhenius(drawn):
     assert axes.get_yscale() == 'log'
 
 
+def test_lines_of_a_series_take_their_own_energy(drawn):
+    """Where the results hold several lines, each plot names that of its own quantity."""
+    one = drawn('arrhenius')
+    content = one.outputs['results'].get_dict()
+    other = {**content['numbers'][0], 'name': 'activation_energy.conductivity.total', 'value': 0.7, 'error': 0.1}
+    results = orm.Dict({**content, 'numbers': [other, *content['numbers']]})
+    source = Source(results, {'curve': one.outputs['curve']}, subject='diffusivity_Li')
+    _, axes = plt.subplots()
+    panels_from('arrhenius', source)['arrhenius'][1](axes, one.outputs['curve'])
+    energy = one.source.row('activation_energy.diffusivity.Li')['value']
+    shown = next(text for text in texts(axes) if text.startswith('$E_a$'))
+    assert float(shown.split(' = ')[1].split()[0]) == pytest.approx(energy, abs=0.001)
+
+
 def test_fast_and_slow_ions(drawn):
     found = drawn('mobility_classes')
     assert list(found.axes) == ['displacements', 'classes', 'class_neighbours', 'class_pairs']
