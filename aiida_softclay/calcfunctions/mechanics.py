@@ -18,6 +18,7 @@ from aiida_softclay.analysis.mechanics import (
     fluctuation_modulus,
     strain_from_cells,
 )
+from aiida_softclay.analysis.plastic_verdict import PlasticVerdict, plastic_verdict
 from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.statistics import block_average
 from aiida_softclay.analysis.stress_strain import StressStrain, analyse_stress_strain
@@ -36,8 +37,8 @@ def analyse_pulses(parameters: orm.Dict, **thermo: orm.ArrayData) -> dict[str, o
     ----------
     parameters : Dict
         ``component``, ``n_atoms``, ``stages`` (in order: ``name``, ``kind`` reference, on or off, ``cycle``,
-        ``stress_GPa``), and optionally ``half_width_ps``, ``tail_share``, ``target_temperature_K``,
-        ``context``.
+        ``stress_GPa``), and optionally ``half_width_ps``, ``tail_share``, ``confidence`` (of the verdicts, 0.95),
+        ``target_temperature_K``, ``context``.
     **thermo : ArrayData
         Time series of each stage by its name.
 
@@ -69,10 +70,13 @@ def analyse_pulses(parameters: orm.Dict, **thermo: orm.ArrayData) -> dict[str, o
         temperature = block_average(series['temperature'][(reference.start + reference.stop) // 2 :])
         conditions = {'temperature_K': temperature.mean, 'n_atoms': n_atoms, 'component': component}
         notes = temperature_notes(temperature.mean, options.get('target_temperature_K'))
-        quantities = _pulse_numbers(pulse, conditions, len(series['time']), notes)
+        verdicts = _verdicts(pulse, float(options.get('confidence', 0.95)))
+        quantities = _pulse_numbers(pulse, verdicts, conditions, len(series['time']), notes)
         rest = slice((reference.start + reference.stop) // 2, reference.stop)
         quantities += _fluctuation_numbers(series['cell'][rest], series['temperature'][rest], conditions, notes)
         context = {**conditions, 'duration_ps': float(np.ptp(series['time'])), **options.get('context', {})}
+        if verdicts:
+            context['verdict'] = verdicts[max(verdicts)].verdict
         curve = _array_data(
             {
                 'time': (pulse.times, 'ps'),
@@ -166,9 +170,28 @@ def _array_data(columns: dict[str, tuple[np.ndarray, str]]) -> orm.ArrayData:
     return node
 
 
-def _pulse_numbers(pulse: StressPulse, conditions: dict[str, Any], rows: int, notes: list[str]) -> list[Quantity]:
+def _verdicts(pulse: StressPulse, confidence: float) -> dict[int, PlasticVerdict]:
+    """Return whether the strain that stays after each cycle is plastic, by the number of the cycle."""
+    noise = pulse.thermal_strain_noise
+    if not noise > 0:
+        return {}
+    loaded = {result.stage.cycle: result.value for result in pulse.loaded_strains}
+    return {
+        result.stage.cycle: plastic_verdict(
+            result.value, result.error, result.n_samples, noise, noise_error=noise / np.sqrt(2 * result.n_samples),
+            loaded=loaded.get(result.stage.cycle), confidence=confidence,
+        )
+        for result in pulse.residual_strains
+    }  # fmt: skip
+
+
+def _pulse_numbers(
+    pulse: StressPulse, verdicts: dict[int, PlasticVerdict], conditions: dict[str, Any], rows: int, notes: list[str]
+) -> list[Quantity]:
     def number(name: str, result: WindowMean, unit: str, definition: str) -> Quantity:
         cycle = result.stage.cycle
+        judged = verdicts.get(cycle) if name == 'residual_strain' else None
+        verdict = {} if judged is None else {'verdict': judged.verdict, 'reason': judged.reason}
         return Quantity(
             name=f'{name}.cycle_{cycle}', value=result.value, error=result.error, unit=unit, definition=definition,
             n_samples=result.n_samples, error_method='block averages of both windows, in quadrature',
@@ -177,6 +200,7 @@ def _pulse_numbers(pulse: StressPulse, conditions: dict[str, Any], rows: int, no
                 **conditions,
                 'applied_stress_GPa': result.stage.applied_stress,
                 'thermal_strain_noise': pulse.thermal_strain_noise,
+                **verdict,
             },
             warnings=[*result.warnings, *notes],
         )  # fmt: skip
@@ -202,6 +226,25 @@ def _pulse_numbers(pulse: StressPulse, conditions: dict[str, Any], rows: int, no
             'mean potential energy at the end of the release less that before the first pulse (gupta2023, Fig. 1c)',
         )
         for result in pulse.energy_changes
+    ]  # fmt: skip
+    quantities += [
+        Quantity(
+            name=f'residual_over_noise.cycle_{result.stage.cycle}', value=verdicts[result.stage.cycle].ratio,
+            error=verdicts[result.stage.cycle].ratio_error, unit='1', n_samples=result.n_samples,
+            definition='magnitude of the residual strain over the thermal noise of the strain; the verdict is plastic '
+            'above 1 and elastic below 1 if the confidence interval says so',
+            error_method='errors of both, in quadrature', window=result.window_ps, window_unit='ps', frames_used=rows,
+            conditions={
+                **conditions,
+                'verdict': verdicts[result.stage.cycle].verdict,
+                'reason': verdicts[result.stage.cycle].reason,
+                'interval': list(verdicts[result.stage.cycle].interval),
+                'confidence': verdicts[result.stage.cycle].confidence,
+            },
+            warnings=list(notes),
+        )
+        for result in pulse.residual_strains
+        if result.stage.cycle in verdicts
     ]  # fmt: skip
     n_samples = pulse.residual_strains[0].n_samples if pulse.residual_strains else 1
     quantities.append(

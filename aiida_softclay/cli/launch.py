@@ -14,11 +14,13 @@ from aiida_softclay.cli.launch_analyse import analyse
 from aiida_softclay.cli.launch_build_potential import build_potential
 from aiida_softclay.cli.launch_committee import fit_committee
 from aiida_softclay.cli.launch_concurrent import concurrent_learning
+from aiida_softclay.cli.launch_conductivity_series import conductivity_series
 from aiida_softclay.cli.launch_glass_transition import glass_transition
 from aiida_softclay.cli.launch_label import label
 from aiida_softclay.cli.launch_melt_quench import melt_quench
 from aiida_softclay.cli.launch_paper import paper
 from aiida_softclay.cli.launch_reaction_energy import reaction_energy
+from aiida_softclay.cli.launch_series import SERIES
 from aiida_softclay.cli.launch_validate import validate_potential
 from aiida_softclay.cli.launching import (
     check_builder,
@@ -52,7 +54,7 @@ def _build(process: str, *args: Any, **kwargs: Any) -> Any:
 @click.argument('process', type=click.Choice(
     ['study', 'build_potential', 'aimd', 'melt_quench', 'fit_potential', 'fit_committee', 'concurrent_learning',
      'validate_potential', 'label', 'reaction_energy', 'amorphous', 'stress_pulse', 'constant_strain',
-     'glass_transition', 'conductivity']
+     'glass_transition', 'conductivity', 'stress_pulse_series', 'constant_strain_series', 'conductivity_series']
 ))  # fmt: skip
 @click.argument('protocol', required=False)
 def protocols(process: str, protocol: str | None) -> None:
@@ -166,9 +168,9 @@ def amorphous(material, potential, interface, structure, protocol, overrides, op
 @click.option('--max-jobs', type=click.IntRange(1), help='Most variants at once.')
 def amorphous_series(material, potential, vary, structure, max_jobs, protocol, overrides, options, codes):
     """Make the glass of MATERIAL once for each value of some parameters: melt temperatures, cooling rates, seeds."""
-    from aiida_softclay.workflows.series_plan import variants_of
     from aiida_softclay.workflows.estimate import estimate_amorphous
     from aiida_softclay.workflows.protocol import recursive_merge
+    from aiida_softclay.workflows.series_plan import variants_of
 
     variants = variants_of(read_choices(vary))
     builder = _build(
@@ -209,7 +211,7 @@ def md(structure, plan, potential, committee, protocol, overrides, options, code
         'softclay.md', codes['lmp'], structure, content, potential=_required(potential), options=options,
         committee=committee or None,
     )  # fmt: skip
-    return builder, [estimate_md('md', content, len(structure.sites))]
+    return builder, [estimate_md('md', content, structure.get_ase().symbols.formula.count())]
 
 
 def _experiment(name: str, process: str, about: str) -> click.Command:
@@ -262,6 +264,6 @@ def _load_structure(text: str, min_length: float) -> Any:
 for _command in (
     study, paper, build_potential, aimd, melt_quench, fit_potential, fit_committee, concurrent_learning,
     validate_potential, label, reaction_energy, amorphous, amorphous_series, md, analyse, glass_transition,
-    *EXPERIMENTS,
+    *EXPERIMENTS, *SERIES, conductivity_series,
 ):  # fmt: skip
     launch.add_command(_command)

@@ -192,6 +192,7 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
             'engine': engine_text(engine),
             'potential_uuid': engine.get('potential_uuid'),
             'protocol': self.ctx.parameters.get('protocol', 'own parameters'),
+            'seed': self.ctx.parameters.get('seed'),
             'formula': self.inputs.structure.get_formula(),
             'n_atoms': len(self.inputs.structure.sites),
             'target_temperature_K': self.ctx.parameters['temperature_K'],

@@ -116,6 +116,9 @@ def series_points(
             raise ProtocolError(f'{what} = {count!r} must be a whole number, 1 at least')
     seeds = _seeds(parameters, vary, replicas)
     axes = {name: [_number(value, _lookup(parameters, name)) for value in vary[name]] for name in vary if name != SEED}
+    for name, values in axes.items():
+        if any(value in values[:index] for index, value in enumerate(values)):
+            raise ProtocolError(f'{name} is varied over {values}: a value comes twice')
     n_runs = math.prod(len(values) for values in axes.values()) * len(seeds)
     if n_runs < 2:
         raise ProtocolError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,8 +19,10 @@ def pulse_stages(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
     if cycles < 1:
         raise ValueError(f'cycles = {cycles}: there must be one cycle of stress at least')
     stress = float(parameters['magnitude_mpa']) / 1000
-    if stress == 0:
-        raise ValueError('magnitude_mpa is 0: give the stress of the pulse in MPa, 10 or 50 in gupta2023')
+    if stress == 0 or not math.isfinite(stress):
+        raise ValueError(
+            f'magnitude_mpa is {1000 * stress:g}: give the stress of the pulse in MPa, 10 or 50 in gupta2023'
+        )
     stages = [{'name': 'equilibrate', 'kind': 'reference', 'cycle': 0, 'stress_GPa': 0.0}]
     for cycle in range(1, cycles + 1):
         stages.append({'name': f'load_{cycle}', 'kind': 'on', 'cycle': cycle, 'stress_GPa': stress})
@@ -32,7 +35,7 @@ class StressPulseWorkChain(ExperimentWorkChain):
 
     As in gupta2023 Fig. 1c and yang2024 Fig. 4c: one component of the external stress at 10 or 50 MPa, all others 0,
     NPT with all six components of the cell free. A stage without stress before the first pulse gives the zero of the
-    strain and its thermal noise.
+    strain and its thermal noise, against which the residual strain is called plastic, elastic or undetermined.
     """
 
     _protocol_file = 'stress_pulse'
@@ -44,6 +47,13 @@ class StressPulseWorkChain(ExperimentWorkChain):
         component = parameters['component']
         if component not in COMPONENTS:
             raise ValueError(f'unknown component `{component}`: choose from {", ".join(COMPONENTS)}')
+        if not 0 < float(parameters['confidence']) < 1 or not 0 < float(parameters['tail_share']) <= 1:
+            raise ValueError(
+                f'confidence = {parameters["confidence"]} must lie between 0 and 1, and tail_share = '
+                f'{parameters["tail_share"]} must be a share of a stage'
+            )
+        if float(parameters['average_half_width_ps']) < 0:
+            raise ValueError(f'average_half_width_ps = {parameters["average_half_width_ps"]} must not be negative')
         durations = {'reference': 'equilibrate_ps', 'on': 'load_ps', 'off': 'release_ps'}
         return MdPlan.from_dict(
             {
@@ -77,6 +87,7 @@ class StressPulseWorkChain(ExperimentWorkChain):
             'stages': pulse_stages(parameters),
             'half_width_ps': parameters['average_half_width_ps'],
             'tail_share': parameters['tail_share'],
+            'confidence': parameters['confidence'],
             'context': {**self.context(), 'magnitude_mpa': parameters['magnitude_mpa']},
         }
         thermo = {stage['name']: self.ctx.md.outputs.thermo[stage['name']] for stage in options['stages']}
