@@ -1,4 +1,4 @@
-"""``softclay trajectory``: trajectories of other runs."""
+"""``softclay trajectory``: trajectories of other runs, and for other programs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import click
+from aiida.cmdline.params import arguments
 from aiida.cmdline.utils import decorators, echo
 
 
@@ -32,7 +33,7 @@ class Types(click.ParamType):
 
 @click.group('trajectory')
 def trajectory() -> None:
-    """Bring trajectories of other runs into the profile."""
+    """Bring trajectories of other runs into the profile, and hand those of the profile to other programs."""
 
 
 @trajectory.command('import')
@@ -41,9 +42,13 @@ def trajectory() -> None:
 @click.option('--timestep', type=click.FloatRange(min=0, min_open=True), required=True, help='ps; a dump lacks it.')
 @click.option('--program', default='LAMMPS', show_default=True, help='What made it, with its version if you know it.')
 @click.option('--potential', default='', help='Which potential.')
+@click.option(
+    '--resolution', type=click.FloatRange(min=0, max=0.01), default=0.001, show_default=True,
+    help='Å to which positions are rounded, at 6 bytes for an atom; 0 keeps single precision, at 12.',
+)  # fmt: skip
 @click.option('-o', '--output', type=click.Path(dir_okay=False, path_type=Path), help='Write a file, store nothing.')
 @decorators.with_dbenv()
-def import_(dump, types, timestep, program, potential, output):
+def import_(dump, types, timestep, program, potential, resolution, output):
     """Import DUMP, an uncompressed text dump with id, type and xu yu zu (or x y z ix iy iz), as a trajectory."""
     from aiida_softclay.data.lammps_dump import import_text_dump
     from aiida_softclay.data.trajectory import MdTrajectoryData
@@ -54,7 +59,7 @@ def import_(dump, types, timestep, program, potential, output):
     with tempfile.TemporaryDirectory() as folder:
         target = output or Path(folder) / MdTrajectoryData.FILE_NAME
         try:
-            count = import_text_dump(dump, target, types, timestep, engine=engine)
+            count = import_text_dump(dump, target, types, timestep, engine=engine, resolution=resolution or None)
         except (ValueError, OSError) as error:
             if output is not None:
                 output.unlink(missing_ok=True)
@@ -66,3 +71,32 @@ def import_(dump, types, timestep, program, potential, output):
         node.label = dump.name
         node.store()
     echo.echo_success(f'{count} frames of {node.formula}: trajectory <{node.pk}>')
+
+
+@trajectory.command('export')
+@arguments.NODE()
+@click.option('-o', '--output', type=click.Path(dir_okay=False, path_type=Path), required=True, help='File to write.')
+@click.option('--start', type=int, default=0, show_default=True, help='First frame; negative from the end.')
+@click.option('--stop', type=int, help='Frame before which to stop.')
+@click.option('--stride', type=click.IntRange(min=1), default=1, show_default=True, help='Write every so many frames.')
+@decorators.with_dbenv()
+def export(node, output, start, stop, stride):
+    """Write the trajectory NODE to a .xtc, .dcd, .lammpstrj or .extxyz file, unwrapped, frame by frame.
+
+    Beside .xtc and .dcd a .pdb of the first frame names the atoms.
+    """
+    from aiida_softclay.data.trajectory import MdTrajectoryData
+    from aiida_softclay.data.trajectory_export import export_trajectory
+
+    if not isinstance(node, MdTrajectoryData):
+        echo.echo_critical(f'node {node.pk} is no trajectory but a {node.__class__.__name__}')
+    for path in (output, output.with_suffix('.pdb')):
+        if path.exists():
+            echo.echo_critical(f'{path} exists: name another file')
+    try:
+        with node.open_trajectory() as opened:
+            written = export_trajectory(opened, output, None, start, stop, stride)
+    except (ValueError, OSError) as error:
+        echo.echo_critical(f'trajectory {node.pk} cannot be exported: {error}')
+    for path in written:
+        echo.echo_success(f'{path}: {path.stat().st_size:,} bytes')
