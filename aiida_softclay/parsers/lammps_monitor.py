@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from aiida.common import JobState
 from aiida.engine.processes.calcjobs.monitors import CalcJobMonitorResult
 from aiida.orm import CalcJobNode
+from aiida.schedulers import JobState
 
 from aiida_softclay.calculations.lammps_committee import DEVIATION_FILE
 from aiida_softclay.calculations.lammps_script import LOG_FILE

@@ -115,6 +115,24 @@ def test_deviations_are_those_of_deepmd(models, lmp_code, dp_program, tmp_path):
     np.testing.assert_array_equal(joined.get_array('step'), whole.get_array('step'))
 
 
+@pytest.mark.engine
+def test_a_job_whose_models_disagree_is_stopped_while_it_runs(models, lmp_code):
+    """The models here disagree by far more than the limit, and the plan would take a hundred times as long."""
+    plan = {**PLAN, 'stages': [{'name': 'fly', 'kind': 'nvt', 'duration_ps': 500.0, 'temperature_K': 300}]}
+    builder = MdWorkChain.get_builder_from_protocol(
+        lmp_code, salt(), plan, potential=models[0], committee=models, deviation_every=1,
+        max_model_deviation_eV_A=1e-3, deviation_check_seconds=1,
+    )  # fmt: skip
+    _, node = run_get_node(builder)
+    assert node.exit_status == 503, node.exit_message
+    assert 'stage fly' in node.exit_message
+    (job,) = node.called
+    assert job.exit_status == 503
+    assert node.outputs.statistics['end_reason'] == 'model_deviation'
+    assert 10 <= len(node.outputs.model_deviation.fly.get_array('step')) < 250_000
+    assert node.outputs.trajectories.fly.n_frames >= 1
+
+
 def _restart_step(calculation, name: str) -> int:
     from aiida_softclay.parsers.lammps_files import restart_step
 
