@@ -25,6 +25,8 @@ PREFACTOR = 'value of {what} on its Arrhenius line at infinite temperature'
 VALUE = 'read off the Arrhenius line of {name} at {temperature:g} K'
 SIDES = {'below': 'below_glass_transition', 'above': 'above_glass_transition', '': ''}
 LINE_POINTS = 51
+#: Parts of warnings of single runs that do not concern a line through them.
+NOT_OF_LINES = ('not extrapolated', 'masses alone')
 
 
 @calcfunction
@@ -72,6 +74,27 @@ def analyse_temperatures(
         return {'results': orm.Dict(results_dict(quantities, **context)), **curves}
     except (ValueError, KeyError) as error:
         return analysis_failed(error)
+
+
+@calcfunction
+def join_tables(single_ions: orm.Dict, **tables: orm.Dict) -> orm.Dict:
+    """Return the numbers of several results nodes of a series in one, each with the ``source`` it was taken from.
+
+    The context is that of ``single_ions``, the table of :func:`~.series.combine_runs`.
+
+    Raises
+    ------
+    ValueError
+        If a node does not follow the results schema.
+    """
+    joined = single_ions.get_dict()
+    joined['numbers'] = [
+        {**row, 'source': node.uuid}
+        for node in (single_ions, *(tables[label] for label in sorted(tables)))
+        for row in _numbers_of(node)
+    ]
+    check_results(joined)
+    return orm.Dict(joined)
 
 
 @dataclass(frozen=True)
@@ -162,7 +185,7 @@ def _activated(
         return [], []
     # What single runs are warned of concerns the line as well.
     doubts = [f'{row[TEMPERATURE]:.0f} K: {text}' for row in usable for text in row.get('warnings') or []]
-    doubts = [text for text in doubts if 'not extrapolated' not in text]
+    doubts = [text for text in doubts if not any(part in text for part in NOT_OF_LINES)]
     both = at is not None and usable[0][TEMPERATURE] < at < usable[-1][TEMPERATURE]
     split = both and not across
     groups = {'': usable} if not split else {

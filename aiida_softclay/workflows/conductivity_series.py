@@ -8,7 +8,7 @@ from typing import Any
 from aiida import orm
 
 from aiida_softclay.calcfunctions.series import combine_runs
-from aiida_softclay.calcfunctions.temperature_series import analyse_temperatures
+from aiida_softclay.calcfunctions.temperature_series import analyse_temperatures, join_tables
 from aiida_softclay.calculations.md_plan import LARGEST_TEMPERATURE_K
 from aiida_softclay.workflows.conductivity import ConductivityWorkChain
 from aiida_softclay.workflows.experiment_series import SETTINGS, ExperimentSeriesWorkChain
@@ -145,35 +145,52 @@ class ConductivitySeriesWorkChain(ExperimentSeriesWorkChain):
 
     def combine(self, finished: Mapping[str, orm.ProcessNode], failed: list[str]) -> Any:
         """Make the tables and the lines."""
-        exit_code = super().combine(finished, failed)
-        if 'results' not in self.outputs:
-            return exit_code
-        settings = self.inputs.series.get_dict()
-        points = [
-            {'label': point.label, 'values': point.values, 'runs': list(point.runs)}
-            for point in self.points_of(self.inputs)
-        ]
-        tables = {'single_ions': self.outputs['results']}
-        collective = {
+        if finished:
+            found = self.points_of(self.inputs)
+            points = [{'label': point.label, 'values': point.values, 'runs': list(point.runs)} for point in found]
+            seeds = sorted({seed for point in found for seed in point.seeds.values()})
+            context = {'formula': self.inputs.structure.get_formula(), 'seeds': seeds, 'failed': failed}
+            runs = {name: process.outputs.results for name, process in finished.items()}
+            made, node = self._combine_runs('combine_runs', points, context, runs)
+            if not node.is_finished_ok:
+                return self.exit_codes.ERROR_ANALYSIS.format(message=node.exit_message)
+            self.out('curve', made['curve'])
+            tables = {'single_ions': made['results'], **self._collective_table(points, context, finished)}
+            tables |= self._fit_lines(points, tables)
+            self.out('results', join_tables(**tables, metadata={'call_link_label': 'join_tables'}))
+            self.report(f'{len(finished)} of {len(self.ctx.runs)} runs at {len(points)} points')
+        if failed:
+            return self.exit_codes.ERROR_RUNS_FAILED.format(branches=', '.join(failed))
+        return None
+
+    def _combine_runs(
+        self, link: str, points: list[dict[str, Any]], context: dict[str, Any], runs: dict[str, orm.Dict]
+    ) -> tuple[dict[str, Any], orm.CalcFunctionNode]:
+        confidence = self.inputs.series['confidence']
+        settings = orm.Dict({'points': points, 'confidence': confidence, 'context': context})
+        return combine_runs.run_get_node(settings, **runs, metadata={'call_link_label': link})
+
+    def _collective_table(
+        self, points: list[dict[str, Any]], context: dict[str, Any], finished: Mapping[str, orm.ProcessNode]
+    ) -> dict[str, orm.Dict]:
+        """Return the means of the collective numbers, if the runs have any."""
+        runs = {
             name: process.outputs.further.collective for name, process in finished.items()
             if 'further' in process.outputs and 'collective' in process.outputs.further
         }  # fmt: skip
-        if collective:
-            made, node = combine_runs.run_get_node(
-                orm.Dict({'points': points, 'confidence': settings['confidence']}), **collective,
-                metadata={'call_link_label': 'combine_collective'},
-            )  # fmt: skip
-            if node.is_finished_ok:
-                tables['collective'] = made['results']
-                self.out('further.collective', made['results'])
-                self.out('further_curves.collective', made['curve'])
-            else:
-                self.report(f'warning: no collective numbers: {node.exit_message}')
-        self._fit_lines(settings, points, tables)
-        return exit_code
+        if not runs:
+            return {}
+        made, node = self._combine_runs('combine_collective', points, context, runs)
+        if not node.is_finished_ok:
+            self.report(f'warning: no collective numbers: {node.exit_message}')
+            return {}
+        self.out('further.collective', made['results'])
+        self.out('further_curves.collective', made['curve'])
+        return {'collective': made['results']}
 
-    def _fit_lines(self, settings: dict[str, Any], points: list[dict[str, Any]], tables: dict[str, orm.Dict]) -> None:
-        """Fit activation energies, and report what could not be read off."""
+    def _fit_lines(self, points: list[dict[str, Any]], tables: dict[str, orm.Dict]) -> dict[str, orm.Dict]:
+        """Return the activation energies and what is read off; report what could not be."""
+        settings = self.inputs.series.get_dict()
         chosen = {name: settings[name] for name in (*LINE_SETTINGS, 'confidence')}
         context = {'formula': self.inputs.structure.get_formula(), 'protocol': settings.get('protocol')}
         transition = {'glass_transition': self.inputs.glass_transition} if 'glass_transition' in self.inputs else {}
@@ -183,7 +200,7 @@ class ConductivitySeriesWorkChain(ExperimentSeriesWorkChain):
         )  # fmt: skip
         if not node.is_finished_ok:
             self.report(f'warning: no Arrhenius lines: {node.exit_message}')
-            return
+            return {}
         self.out('further.arrhenius', made['results'])
         for name, curve in made.items():
             if name != 'results':
@@ -191,5 +208,6 @@ class ConductivitySeriesWorkChain(ExperimentSeriesWorkChain):
         for row in made['results']['numbers']:
             if row['value'] is None:
                 self.report(f'warning: no {row["name"]}: {"; ".join(row["warnings"])}')
-            elif row['name'].startswith('activation_energy'):
+            elif 'activation_energy' in row['name']:
                 self.report(f'{row["name"]} = {row["value"]:.3g} ± {row["error"]:.2g} eV')
+        return {'arrhenius': made['results']}
