@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 from aiida import orm
@@ -18,56 +17,14 @@ from aiida_softclay.calcfunctions.md import (
     merge_thermo,
     merge_trajectories,
 )
-from aiida_softclay.calculations.lammps import LammpsMdCalculation, validate_physics
+from aiida_softclay.calculations.lammps import LammpsMdCalculation
 from aiida_softclay.calculations.lammps_committee import others_of
 from aiida_softclay.calculations.lammps_script import RESTART_FILES
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.workflows.md_handlers import MdHandlersMixin
-from aiida_softclay.workflows.options import DEFAULT_OPTIONS, options_problem, parallel_options
-
-
-def validate_inputs(value, context):
-    """Return what is wrong with the combination of inputs."""
-    if problem := validate_physics(value, context):
-        return problem
-    if (
-        'options' in value
-        and 'code' in value
-        and (problem := options_problem(value['options'].get_dict(), value['code']))
-    ):
-        return problem
-    if 'deviation_check_seconds' in value and 'max_model_deviation_eV_A' not in value:
-        return 'deviation_check_seconds needs max_model_deviation_eV_A, the limit beyond which the job is stopped'
-    return None
-
-
-def validate_stash(value, _):
-    """Return what is wrong with the folder for restart files."""
-    if value is not None and not PurePosixPath(value.value).is_absolute():
-        return f'restart_stash is a folder on the computer, given with its whole path, and not {value.value!r}'
-    return None
-
-
-def validate_positive(value, _):
-    """Return what is wrong with a number of times or seconds."""
-    return None if value is None or value.value > 0 else f'{value.value} is not above 0'
-
-
-def classical_inputs(classical: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs of a classical potential as nodes.
-
-    Parameters
-    ----------
-    classical : mapping
-        ``pair_lines`` (list of lines, mapping with elements, lines and charges, or a node of either) and, optionally,
-        ``files`` (nodes by name).
-    """
-    lines = classical['pair_lines']
-    if not isinstance(lines, orm.Data):
-        lines = orm.Dict(dict(lines)) if isinstance(lines, Mapping) else orm.List(list(lines))
-    files = classical.get('files')
-    return {'pair_lines': lines, **({'files': dict(files)} if files else {})}
+from aiida_softclay.workflows.md_inputs import classical_inputs, validate_inputs, validate_positive, validate_stash
+from aiida_softclay.workflows.options import DEFAULT_OPTIONS, parallel_options
 
 
 class MdWorkChain(MdHandlersMixin, WorkChain):
@@ -303,7 +260,9 @@ class MdWorkChain(MdHandlersMixin, WorkChain):
             if restart:
                 builder = node.get_builder_restart()
                 builder.resume = orm.Dict(restart)
-                builder.parent_folder = job.outputs['remote_stash' if 'remote_stash' in job.outputs else 'remote_folder']
+                builder.parent_folder = job.outputs[
+                    'remote_stash' if 'remote_stash' in job.outputs else 'remote_folder'
+                ]
                 return builder
         raise ValueError(f'no job of run {node.pk} left a restart file: launch it again from its start')
 

@@ -273,6 +273,9 @@ def test_a_deep_potential_moves_atoms(lmp_code):
     assert statistics['deepmd']['version'].startswith('v')
     assert statistics['deepmd']['intra_op_threads'] == '2'
     assert statistics['threads'] == 2
+    assert statistics['requested']['threads'] == 2
+    # The small model here is not compressed, and the run says what that costs.
+    assert any('not compressed' in note for note in statistics['warnings'])
     assert node.outputs.trajectories.fly.engine['potential_uuid'] == potential.uuid
 
     with pytest.raises(ValueError, match='the structure has Ar, but the potential knows only Li, Cl'):
