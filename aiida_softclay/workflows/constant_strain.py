@@ -45,6 +45,8 @@ def snapshot_stride(parameters: Mapping[str, Any]) -> int:
         )
     strain_per_step = abs(float(parameters['rate_per_ps'])) * float(parameters['timestep_ps'])
     if parameters['dump_every'] is None:
+        if not strain_per_step > 0:
+            return 1  # The plan says what is wrong with the time step.
         return max(1, int(interval / FRAMES_PER_SNAPSHOT / strain_per_step + 1e-9))
     spacing = strain_per_step * int(parameters['dump_every'])
     if spacing > interval * (1 + 1e-9):
@@ -95,23 +97,12 @@ class ConstantStrainWorkChain(ExperimentWorkChain):
         if not float(parameters['average_half_width']) > 0 or not float(parameters['yield_offset']) > 0:
             raise ValueError('average_half_width and yield_offset are strains, and must be positive')
         dump_every = snapshot_stride(parameters)
-        step = abs(rate) * float(parameters['timestep_ps']) * int(parameters['thermo_every'])
-        if component in SHEAR_COMPONENTS and step > LARGEST_STEP:
-            raise ValueError(
-                f'the strain changes by {step:.3g} from one row of output to the next, in which a flip of the box '
-                'would not be seen: lower rate_per_ps or thermo_every'
-            )
-        if (rows := (window[1] - window[0]) / step) < FEWEST_ROWS:
-            raise ValueError(
-                f'elastic_window {window} holds {rows:.2g} rows of output at this rate, {FEWEST_ROWS} are needed: '
-                'lower thermo_every or rate_per_ps, or widen the window'
-            )
         common = {
             'temperature_K': parameters['temperature_K'],
             'tdamp_ps': parameters['tdamp_ps'],
             'pdamp_ps': parameters['pdamp_ps'],
         }
-        return MdPlan.from_dict(
+        plan = MdPlan.from_dict(
             {
                 'timestep_ps': parameters['timestep_ps'],
                 'seed': parameters['seed'],
@@ -129,6 +120,18 @@ class ConstantStrainWorkChain(ExperimentWorkChain):
                 ],
             }
         )  # fmt: skip
+        step = abs(rate) * float(parameters['timestep_ps']) * int(parameters['thermo_every'])
+        if component in SHEAR_COMPONENTS and step > LARGEST_STEP:
+            raise ValueError(
+                f'the strain changes by {step:.3g} from one row of output to the next, in which a flip of the box '
+                'would not be seen: lower rate_per_ps or thermo_every'
+            )
+        if (rows := (window[1] - window[0]) / step) < FEWEST_ROWS:
+            raise ValueError(
+                f'elastic_window {window} holds {rows:.2g} rows of output at this rate, {FEWEST_ROWS} are needed: '
+                'lower thermo_every or rate_per_ps, or widen the window'
+            )
+        return plan
 
     @classmethod
     def validate_inputs(cls, inputs: AttributeDict, context: Any) -> str | None:

@@ -95,6 +95,12 @@ def test_stress_pulse_on_an_elastic_crystal_leaves_no_strain(lmp_code):
     loaded, residual = numbers['strain_under_load.cycle_1'], numbers['residual_strain.cycle_1']
     assert loaded['value'] == pytest.approx(0.030 / static_shear_modulus(), rel=0.1)
     assert abs(residual['value']) < 0.05 * loaded['value'] + 3 * residual['error']
+    assert residual['conditions']['verdict'] in ('elastic', 'undetermined')
+    assert node.outputs.results['context']['verdict'] == residual['conditions']['verdict']
+    ratio = numbers['residual_over_noise.cycle_1']
+    noise = numbers['thermal_strain_noise']['value']
+    assert ratio['value'] == pytest.approx(abs(residual['value']) / noise)
+    assert node.outputs.results['context']['seed'] == 1
     assert numbers['energy_change.cycle_1']['unit'] == 'meV/atom'
     # 2 K of classical harmonic motion are 0.26 meV/atom of potential energy.
     assert abs(numbers['energy_change.cycle_1']['value']) < 0.3
@@ -149,7 +155,20 @@ def test_protocols_make_plans(process):
         (StressPulseWorkChain, {'cycles': 0}, 'one cycle of stress at least'),
         (StressPulseWorkChain, {'magnitude_mpa': 0.0}, 'magnitude_mpa is 0'),
         (StressPulseWorkChain, {'magnitude_mpa': 5e6}, '100 GPa'),
+        (StressPulseWorkChain, {'load_ps': -400.0}, 'stage 2 .load_1.: duration_ps: .*greater than 0'),
+        (StressPulseWorkChain, {'release_ps': 0.0}, 'stage 3 .release_1.: duration_ps: .*greater than 0'),
+        (StressPulseWorkChain, {'average_half_width_ps': -5.0}, 'must not be negative'),
+        (StressPulseWorkChain, {'confidence': 95.0}, 'must lie between 0 and 1'),
         (ConstantStrainWorkChain, {'timestep_ps': 1.0}, 'probably in fs'),
+        (ConstantStrainWorkChain, {'timestep_ps': 0.0}, 'is not a time step'),
+        (ConstantStrainWorkChain, {'equilibrate_ps': -1.0}, 'equilibrate.: duration_ps: .*greater than 0'),
+        (ConstantStrainWorkChain, {'component': 'zy'}, 'unknown component `zy`'),
+        (ConstantStrainWorkChain, {'maximum_strain': -0.2}, 'the maximum strain positive'),
+        (ConstantStrainWorkChain, {'rate_per_ps': 0.9, 'thermo_every': 60}, 'a flip of the box would not be seen'),
+        (ConstantStrainWorkChain, {'rate_per_ps': 0.9, 'thermo_every': 20}, 'rows of output at this rate'),
+        (ConstantStrainWorkChain, {'dump_every': 200}, 'leave it null, which fits the rate'),
+        (ConstantStrainWorkChain, {'snapshot_strain': 0.0}, 'snapshot_strain = 0 must be positive'),
+        (ConstantStrainWorkChain, {'yield_offset': -0.002}, 'must be positive'),
         (ConstantStrainWorkChain, {'rate_per_ps': 0.0}, 'must not be zero'),
         (ConstantStrainWorkChain, {'elastic_window': [0.0, 0.5]}, 'within 0'),
         (ConductivityWorkChain, {'window_share': [0.5, 0.2]}, 'in order'),
@@ -159,6 +178,29 @@ def test_protocols_make_plans(process):
 def test_bad_parameters_get_a_sentence(process, overrides, sentence):
     with pytest.raises(ValueError, match=sentence):
         process.build_plan(process.get_protocol_inputs(overrides=overrides))
+
+
+@pytest.mark.parametrize('rate', [1e-4, 1e-3, -1e-3, 1e-2])
+def test_snapshots_follow_the_strain_rate(rate):
+    """Five frames in each hundredth of strain, as the paper protocol has at its rate."""
+    parameters = ConstantStrainWorkChain.get_protocol_inputs('paper', {'rate_per_ps': rate})
+    plan = ConstantStrainWorkChain.build_plan(parameters)
+    assert plan.stage_frames('deform') == 101
+    assert plan.stage_dump_every(plan.stage('deform')) * abs(rate) * plan.timestep_ps == pytest.approx(0.002)
+
+
+def test_shears_that_would_flip_the_box_are_refused(lmp_code):
+    """In a flat cell the same strain tilts further over its length."""
+    atoms = bulk('Ar', 'fcc', a=5.25, cubic=True)
+    for repeats, component, refused in (((2, 2, 4), 'yz', True), ((2, 4, 4), 'yz', False), ((2, 4, 4), 'xz', True)):
+        builder = ConstantStrainWorkChain.get_builder_from_protocol(
+            lmp_code, orm.StructureData(ase=atoms * repeats), classical=ARGON,
+            overrides={'maximum_strain': 0.8, 'component': component},
+        )  # fmt: skip
+        problem = ConstantStrainWorkChain.spec().inputs.validate(builder._inputs(prune=True))
+        assert (problem is not None) == refused
+        if refused:
+            assert 'tilts this cell to 1.6 times its length' in problem.message
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,10 @@ def numbers_of(results):
 
 
 @pytest.mark.engine
-def test_every_plane_and_direction_has_the_modulus_of_the_crystal(lj_code):
-    """A cubic crystal shears alike in all planes, and is as stiff pulled as pressed, but for its anharmonicity."""
+def test_every_plane_and_compression_have_the_modulus_of_the_crystal(lj_code):
+    """A cubic crystal shears alike in all planes; pressed, it has Young's modulus. 2 K soften it by some per cent."""
     builder = ConstantStrainSeriesWorkChain.get_builder_from_protocol(
-        lj_code, argon(), classical=ARGON, max_concurrent_jobs=2, replicas=1,
-        vary={'component': ['xy', 'xz', 'xx'], 'rate_per_ps': [0.01, -0.01]},
+        lj_code, argon(), classical=ARGON, replicas=1, vary={'component': ['xy', 'xz', 'xx'], 'rate_per_ps': [-0.01]},
         overrides={
             'temperature_K': 2.0, 'maximum_strain': 0.03, 'elastic_window': [0.0, 0.02], 'equilibrate_ps': 2.0,
             'timestep_ps': 0.004, 'average_half_width': 0.002,
@@ -45,35 +44,32 @@ def test_every_plane_and_direction_has_the_modulus_of_the_crystal(lj_code):
     numbers = numbers_of(node.outputs.results)
     shear, young = static_moduli()
     for plane in ('xy', 'xz'):
-        both = [numbers[f'component_{plane}_rate_per_ps_0_01{sign}.shear_modulus'] for sign in ('', '_negative')]
-        assert np.mean([row['value'] for row in both]) == pytest.approx(shear, rel=0.05)
-        assert both[0]['value'] == pytest.approx(both[1]['value'], rel=0.1)
-        assert both[0]['window'] == pytest.approx([0.0, 0.02], abs=1e-3)
-    pulled, pressed = (
-        numbers[f'component_xx_rate_per_ps_0_01{sign}.youngs_modulus']['value'] for sign in ('', '_negative')
-    )
-    assert (pulled + pressed) / 2 == pytest.approx(young, rel=0.05)
-    assert pressed > pulled
-    one = numbers['component_xx_rate_per_ps_0_01.youngs_modulus']
+        row = numbers[f'component_{plane}_rate_per_ps_0_01_negative.shear_modulus']
+        assert row['value'] == pytest.approx(shear, rel=0.08)
+        assert row['window'] == pytest.approx([0.0, 0.02], abs=1e-3)
+    one = numbers['component_xx_rate_per_ps_0_01_negative.youngs_modulus']
+    assert one['value'] == pytest.approx(young, rel=0.1)
     assert one['conditions']['n_replicas'] == 1
     assert 'nothing of the spread' in ' '.join(one['warnings'])
-    # One rate in each direction makes no line.
-    slope = numbers['component_xx.rate_dependence.yield_stress.maximum']
+    # One rate makes no line.
+    slope = numbers['component_xx_negative.rate_dependence.yield_stress.maximum']
     assert slope['value'] is None
     assert 'three rates at least' in slope['warnings'][0]
-    assert len(node.outputs.stages) == len(node.outputs.curves) == 6
-    run = node.outputs.stages['component_xy_rate_per_ps_0_01_seed_1']
+    assert len(node.outputs.stages) == len(node.outputs.curves) == 3
+    run = node.outputs.stages['component_xy_rate_per_ps_0_01_negative_seed_1']
     assert run['context']['seed'] == 1
-    # Compression goes the other way, and five frames lie in each hundredth of strain at any rate.
     curve = node.outputs.curves['component_xx_rate_per_ps_0_01_negative_seed_1']
     assert curve.get_array('strain')[-1] == pytest.approx(-0.03, rel=0.02)
+    # Five frames lie in each hundredth of strain at any rate.
+    sheared = next(child for child in node.called if child.label.endswith('xy_rate_per_ps_0_01_negative_seed_1'))
+    assert sheared.outputs.trajectories.deform.n_frames == 16
 
 
 @pytest.mark.engine
-def test_pulses_of_two_magnitudes_are_compared_and_a_failure_is_named(lj_code):
+def test_pulses_with_replicas_and_a_failure_that_is_named(lj_code):
     """A small stress leaves nothing in a crystal; a huge one tears the box, which does not stop the rest."""
     builder = StressPulseSeriesWorkChain.get_builder_from_protocol(
-        lj_code, argon(), classical=ARGON, vary={'magnitude_mpa': [30.0, 60.0, 90000.0]}, replicas=2,
+        lj_code, argon(), classical=ARGON, vary={'magnitude_mpa': [30.0, 90000.0]}, replicas=2,
         overrides={
             'temperature_K': 2.0, 'equilibrate_ps': 8.0, 'load_ps': 12.0, 'release_ps': 12.0, 'timestep_ps': 0.004,
             'thermo_every': 5,
@@ -86,10 +82,9 @@ def test_pulses_of_two_magnitudes_are_compared_and_a_failure_is_named(lj_code):
     assert 'magnitude_mpa_30' not in node.exit_message
     numbers = numbers_of(node.outputs.results)
     assert not any('90000' in name for name in numbers)
-    small, large = (numbers[f'magnitude_mpa_{size}_0.strain_under_load.cycle_1'] for size in (30, 60))
+    small = numbers['magnitude_mpa_30_0.strain_under_load.cycle_1']
     shear, _ = static_moduli()
     assert small['value'] == pytest.approx(0.030 / shear, rel=0.1)
-    assert large['value'] == pytest.approx(2 * small['value'], rel=0.1)
     runs = [node.outputs.stages[f'magnitude_mpa_30_0_seed_{seed}'] for seed in (1, 2)]
     singles = [numbers_of(run)['strain_under_load.cycle_1'] for run in runs]
     values = [row['value'] for row in singles]
@@ -98,20 +93,20 @@ def test_pulses_of_two_magnitudes_are_compared_and_a_failure_is_named(lj_code):
     # 1.8373 is Student's t of one degree of freedom for 68.27 %.
     assert small['error'] == pytest.approx(1.8373 * abs(values[0] - values[1]) / 2, rel=1e-3)
     assert small['conditions']['within_run_error'] == pytest.approx(np.hypot(*[row['error'] for row in singles]) / 2)
-    ratio = numbers['magnitude_mpa_60_0.residual_over_noise.cycle_1']
+    ratio = numbers['magnitude_mpa_30_0.residual_over_noise.cycle_1']
     assert ratio['conditions']['verdict'] in ('elastic', 'undetermined')
     assert numbers['smallest_plastic_magnitude']['value'] is None
     assert node.outputs.results['context']['seeds'] == [1, 2]
     curve = node.outputs.curve
-    assert curve.get_array('magnitude_mpa').tolist() == [30.0, 60.0]
-    assert curve.get_array('residual_strain_cycle_1').shape == (2,)
+    assert curve.get_array('magnitude_mpa').tolist() == [30.0]
+    assert curve.get_array('residual_strain_cycle_1').shape == (1,)
     # Launched again, what ended well is taken from the cache, and what failed is tried again.
     with enable_caching():
         _, again = run_get_node(builder)
     jobs = [child for child in again.called_descendants if isinstance(child, orm.CalcJobNode)]
     cached = [job.base.caching.is_created_from_cache for job in jobs]
     assert [job.is_finished_ok for job in jobs] == cached
-    assert sum(cached) == 4
+    assert sum(cached) == 2
     assert numbers_of(again.outputs.results)['magnitude_mpa_30_0.strain_under_load.cycle_1']['value'] == small['value']
 
 
