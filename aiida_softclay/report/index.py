@@ -23,7 +23,7 @@ from aiida_softclay.report.composition import elements_text, reduced_text
 from aiida_softclay.setup.marker import config_folder
 
 #: Raise it whenever what is stored changes: an index of another version is made anew.
-VERSION = 2
+VERSION = 3
 #: Nodes that are read at once.
 BATCH = 500
 #: Columns of a number beside its source.
@@ -48,6 +48,7 @@ CREATE TABLE kinds (
     id INTEGER PRIMARY KEY, name TEXT, unit TEXT, definition TEXT, error_method TEXT,
     UNIQUE (name, unit, definition, error_method)
 );
+CREATE TABLE state (newest TEXT);
 CREATE TABLE texts (id INTEGER PRIMARY KEY, text TEXT UNIQUE);
 CREATE TABLE materials (id INTEGER PRIMARY KEY, mixture TEXT, composition TEXT, elements TEXT,
     UNIQUE (mixture, composition, elements));
@@ -116,25 +117,42 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _update(connection: sqlite3.Connection) -> None:
-    """Take in the results nodes that are new and drop those that were deleted."""
+def _pairs() -> orm.QueryBuilder:
     query = orm.QueryBuilder()
     query.append(MAKERS, tag='maker', project='id')
-    query.append(orm.Dict, with_incoming='maker', edge_filters=LINKS, project=['id', 'uuid'])
-    present = {(maker, uuid): results for maker, results, uuid in query.all()}
+    query.append(orm.Dict, with_incoming='maker', edge_filters=LINKS, project=['id', 'uuid'], tag='results')
+    return query
+
+
+def _newest() -> str:
+    """Return what tells whether results were added or deleted: how many there are, and which is the newest.
+
+    A key that was given back is told apart by its uuid; a link that came late changes the number.
+    """
+    last = _pairs().order_by({'results': {'id': 'desc'}}).limit(1).all()
+    return json.dumps([_pairs().count(), last])
+
+
+def _update(connection: sqlite3.Connection) -> None:
+    """Take in the results nodes that are new and drop those that were deleted."""
+    newest = _newest()
+    if connection.execute('SELECT newest FROM state').fetchone() == (newest,):
+        return
+    present = {(maker, uuid): results for maker, results, uuid in _pairs().all()}
     known = {
         (maker, uuid): source
         for source, maker, uuid in connection.execute('SELECT id, process_pk, results_uuid FROM sources')
     }
     fresh = sorted(present.keys() - known.keys(), key=lambda pair: present[pair])
     gone = [(known[pair],) for pair in known.keys() - present.keys()]
-    if not fresh and not gone:
-        return
     connection.execute('BEGIN IMMEDIATE')
     try:
         connection.executemany('DELETE FROM numbers WHERE source = ?', gone)
         connection.executemany('DELETE FROM sources WHERE id = ?', gone)
         _read(connection, [(maker, present[maker, uuid]) for maker, uuid in fresh])
+        connection.execute('DELETE FROM state')
+        # Of before the comparison: what came meanwhile is found the next time.
+        connection.execute('INSERT INTO state VALUES (?)', (newest,))
     except BaseException:
         connection.execute('ROLLBACK')
         raise

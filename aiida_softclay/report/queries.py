@@ -31,8 +31,9 @@ SELECTED = {
     'elements': 'm.elements', 'salts': 'n.salts', 'component': 'n.component', 'duration_ps': 'n.duration_ps',
     'potential_uuid': 's.potential_uuid', 'labels': 'l.text', 'labels_kind': 'n.labels_kind',
 }  # fmt: skip
+FROM_NUMBERS = 'FROM numbers n JOIN sources s ON s.id = n.source'
 TABLES_JOINED = (
-    'FROM numbers n JOIN sources s ON s.id = n.source JOIN kinds k ON k.id = n.kind '
+    f'{FROM_NUMBERS} JOIN kinds k ON k.id = n.kind '
     'JOIN materials m ON m.id = n.material JOIN texts e ON e.id = n.engine JOIN texts p ON p.id = n.protocol '
     'JOIN texts w ON w.id = n.warnings JOIN texts l ON l.id = n.labels'
 )
@@ -146,15 +147,19 @@ def results_table(
     elif not everything:
         where.append('NOT s.called')
     clause = f' WHERE {" AND ".join(where)}' if where else ''
+    order, tables = 's.ctime, s.id, n.rowid', TABLES_JOINED
+    if limit is not None:
+        # Newest first, so that the oldest are left out; put in order below. Without a condition that picks few, the
+        # sources are gone through by date until there are enough.
+        order = f's.ctime DESC, s.id DESC, n.rowid DESC LIMIT {int(limit)}'
+        if not (name or composition or process or potential):
+            tables = tables.replace(FROM_NUMBERS, 'FROM sources s CROSS JOIN numbers n ON n.source = s.id')
     with open_index() as index:
         found = None
         if limit is not None:
-            found = index.execute(f'SELECT count(*) {TABLES_JOINED}{clause}', values).fetchone()[0]
-            # Newest first, so that the oldest are left out; put in order below.
-            clause += f' ORDER BY s.ctime DESC, n.source DESC, n.rowid LIMIT {int(limit)}'
-        else:
-            clause += ' ORDER BY s.ctime, n.source, n.rowid'
-        rows = index.execute(f'SELECT {", ".join(SELECTED.values())} {TABLES_JOINED}{clause}', values).fetchall()
+            found = index.execute(f'SELECT count(*) {FROM_NUMBERS}{clause}', values).fetchone()[0]
+        columns = ', '.join(SELECTED.values())
+        rows = index.execute(f'SELECT {columns} {tables}{clause} ORDER BY {order}', values).fetchall()
     table = pd.DataFrame(rows, columns=list(SELECTED))
     if limit is not None:
         table = table.iloc[::-1]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from aiida_softclay.report import scorecard as rules
 from aiida_softclay.report.index import open_index
-from aiida_softclay.report.queries import TABLES_JOINED
+from aiida_softclay.report.queries import FROM_NUMBERS, TABLES_JOINED
 
 #: Columns of the table of :func:`scorecard`, in order.
 COLUMNS = [
@@ -21,14 +21,14 @@ COLUMNS = [
 #: Numbers that agree in these answer a published one equally well, so that only the newest of them is looked at.
 SAME = (
     'n.kind', 'n.material', 'n.protocol', 'n.labels_kind', 'n.labels', 'n.salts', 'n.component', 'n.n_atoms',
-    'CAST(n.temperature_K / 5 AS INTEGER)', 'n.duration_ps', 'n.value IS NULL', 'n.error IS NULL', 'w.text',
+    'CAST(n.temperature_K / 5 AS INTEGER)', 'n.duration_ps', 'n.value IS NULL', 'n.error IS NULL', 'n.warnings',
 )  # fmt: skip
 SELECTED = {
     'name': 'k.name', 'value': 'n.value', 'error': 'n.error', 'unit': 'k.unit', 'composition': 'm.composition',
     'elements': 'm.elements', 'salts': 'n.salts', 'temperature_K': 'n.temperature_K', 'n_atoms': 'n.n_atoms',
     'duration_ps': 'n.duration_ps', 'component': 'n.component', 'protocol': 'p.text', 'labels_kind': 'n.labels_kind',
-    'labels': 'l.text', 'warnings': 'w.text', 'engine': 'e.text', 'process': 's.process',
-    'process_pk': 's.process_pk', 'results_pk': 's.results_pk', 'ctime': 'max(s.ctime)', 'count': 'count(*)',
+    'labels': 'l.text', 'warnings': 'w.text', 'engine': 'e.text', 'process': 'n.process',
+    'process_pk': 'n.process_pk', 'results_pk': 'n.results_pk', 'ctime': 'n.made', 'count': 'n.amount',
 }  # fmt: skip
 FACTS = tuple(field.name for field in fields(rules.Computed))
 
@@ -61,14 +61,15 @@ def scorecard(papers: Sequence[str] | None = None) -> pd.DataFrame:
         kinds = index.execute('SELECT id, name FROM kinds').fetchall()
         named = [pk for pk, name in kinds if any(rules.is_named(name, number) for number in published)]
         marks = ', '.join('?' * len(named))
+        # The newest of each group first, and only then the texts of these few.
+        groups = (
+            'SELECT n.*, s.process, s.process_pk, s.results_pk, max(s.ctime) AS made, count(*) AS amount '
+            f'{FROM_NUMBERS} WHERE NOT s.called AND n.kind IN ({marks}) GROUP BY {", ".join(SAME)}'
+        )
         columns = ', '.join(SELECTED.values())
-        rows = index.execute(
-            f'SELECT {columns} {TABLES_JOINED} WHERE NOT s.called AND n.kind IN ({marks}) GROUP BY {", ".join(SAME)}',
-            named,
-        ).fetchall()
-        total = index.execute(
-            'SELECT count(*) FROM numbers n JOIN sources s ON s.id = n.source WHERE NOT s.called'
-        ).fetchone()[0]
+        tables = TABLES_JOINED.replace(FROM_NUMBERS, f'FROM ({groups}) n')
+        rows = index.execute(f'SELECT {columns} {tables}', named).fetchall()
+        total = index.execute(f'SELECT count(*) {FROM_NUMBERS} WHERE NOT s.called').fetchone()[0]
     found = [dict(zip(SELECTED, row, strict=True)) for row in rows]
     pool = [(rules.Computed(**{name: row[name] for name in FACTS}), row) for row in found]
     used: set[int] = set()

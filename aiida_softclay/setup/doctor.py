@@ -26,7 +26,7 @@ PACKAGES = (
 #: How an engine says its version, by the label that the setup gives its code.
 VERSION_ARGUMENTS = {'lmp': ('-h',), 'dp': ('--version',), 'vasp': ('--version',)}
 VERSION_LINE = re.compile(r'(?:LAMMPS|[Dd]ee[Pp]MD|softclay-vasp)[^\n]*\d[^\n]*')
-ENGINE_SECONDS = 60
+ENGINE_SECONDS = 180
 SECRET = re.compile(r'(?i)(pass(?:word|wd)?|token|secret|api[_-]?key)(\s*[=:]\s*)\S+')
 CREDENTIALS = re.compile(r'(\w+://)[^/@\s]+@')
 #: Lines of a message that are kept; a POTCAR or an input file in one is cut off.
