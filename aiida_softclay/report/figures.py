@@ -14,7 +14,7 @@ from aiida_softclay.data.engine import engine_text
 from aiida_softclay.report.analysis_figures import analysis_panels, context_of
 from aiida_softclay.report.glass_figures import glass_panels
 from aiida_softclay.report.registry import Draw
-from aiida_softclay.report.style import GREY, PAGE_WIDTH, PANEL_SHAPE, grid_of, letter, power_ticks, small_print, style
+from aiida_softclay.report.style import GREY, PAGE_WIDTH, PANEL_SHAPE, grid_of, letter, small_print, style, tidy_ticks
 from aiida_softclay.report.validation_figures import validation_panels
 
 #: Formats that can be written; the first two are vectors.
@@ -82,7 +82,7 @@ def save_panels(panels: Mapping[str, tuple[Any, Draw]], path: Path, said: str = 
         try:
             for index, (axes, (node, draw)) in enumerate(zip(grid.flat, panels.values(), strict=False)):
                 draw(axes, node)
-                power_ticks(axes)
+                tidy_ticks(axes)
                 if len(panels) > 1:
                     letter(axes, index)
             for axes in list(grid.flat)[len(panels) :]:

@@ -169,7 +169,8 @@ def _plastic_strain(axes: Any, curve: orm.ArrayData, thermal: Mapping[str, Any] 
     axes.plot(strain, mean, color=INK, lw=1.4, label='all')
     band(axes, strain, mean, error, INK)
     others = [name.removeprefix('d2min_') for name in sorted(curve.get_arraynames()) if name.startswith('d2min_')]
-    for name in (name for name in others if name not in ('error', 'largest')):
+    elements = [name for name in others if name not in ('error', 'largest')]
+    for name in elements if len(elements) > 1 else ():
         axes.plot(strain, curve.get_array(f'd2min_{name}'), color=element_colour(name), lw=1.0, label=name)
     if thermal is not None:
         axes.axhline(thermal['value'], color=GREY, lw=0.8, ls='--', label='at rest')

@@ -170,14 +170,26 @@ def power_text(value: float, digits: int = 3) -> str:
     return f'{number}×10{str(int(exponent)).translate(_SUPERSCRIPT)}'
 
 
-def power_ticks(axes: Any) -> None:
-    """Write powers of ten at the ticks of very small and very large values; a factor above the axis is overlooked."""
+def tidy_ticks(axes: Any) -> None:
+    """Keep the labels of ticks apart, and write powers of ten at the ticks themselves.
+
+    A factor above the axis is overlooked; on a logarithmic axis of few decades every minor tick would be labelled.
+    """
+    from matplotlib.ticker import AutoLocator, LogLocator, NullFormatter
+
     for axis, limits, scale in (
         (axes.xaxis, axes.get_xlim(), axes.get_xscale()), (axes.yaxis, axes.get_ylim(), axes.get_yscale())
     ):  # fmt: skip
         largest = max(abs(limits[0]), abs(limits[1]))
-        if scale == 'linear' and (largest < 1e-3 or largest >= 1e5):
-            axis.set_major_formatter(lambda value, _: power_text(value))
+        if scale == 'log':
+            axis.set_minor_formatter(NullFormatter())
+            if max(limits) < 100 * min(limits):
+                axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                axis.set_major_formatter(lambda value, _: power_text(value))
+        elif isinstance(axis.get_major_locator(), AutoLocator):
+            axis.get_major_locator().set_params(nbins=6 if axis is axes.xaxis else 7)
+            if largest < 1e-3 or largest >= 1e5:
+                axis.set_major_formatter(lambda value, _: power_text(value))
 
 
 def colour_bar(axes: Any, image: Any, text: str) -> None:

@@ -20,7 +20,7 @@ from aiida_softclay.report.figures import SUFFIXES, plot_curves, said_of, save_p
 from aiida_softclay.report.figures_density import project, read_cube_node
 from aiida_softclay.report.figures_plasticity import class_limits
 from aiida_softclay.report.registry import REGISTRY, Source, panels_for, panels_from
-from aiida_softclay.report.style import element_colour, label, small_print, style, unit_of_rows
+from aiida_softclay.report.style import element_colour, label, small_print, style, tidy_ticks, unit_of_rows
 
 pytestmark = pytest.mark.usefixtures('aiida_profile')
 
@@ -442,6 +442,20 @@ def test_glass_transition_and_cooling_rate(drawn):
     assert axes.containers[0][0].get_ydata().tolist() == found.array('glass_transition').tolist()
     assert np.array_equal(line(axes, 'line in log rate')[1], found.array('line'))
     assert labels(axes) == ('cooling rate (K/ps)', 'glass transition (K)')
+
+
+def test_labels_of_ticks_stay_apart():
+    """A logarithmic axis of one decade is labelled at 1, 2 and 5; small numbers carry their power of ten."""
+    figure, axes = plt.subplots(figsize=(3, 2))
+    axes.plot([1.3e-2, 2.5e-1], [1e-6, 5e-6])
+    axes.set_xscale('log')
+    tidy_ticks(axes)
+    figure.canvas.draw()
+    shown = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert {'0.02', '0.05', '0.1', '0.2'} <= set(shown)
+    assert not any(tick.get_text() for tick in axes.get_xticklabels(minor=True))
+    assert '5×10⁻⁶' in [tick.get_text() for tick in axes.get_yticklabels()]
+    assert axes.yaxis.get_offset_text().get_text() == ''
 
 
 @pytest.mark.parametrize('suffix', SUFFIXES)
