@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_softclay.data.trajectory import MdTrajectoryData
-from aiida_softclay.data.trajectory_file import TrajectoryFile
+from aiida_softclay.data.trajectory_join import join_segments
 
 
 def _in_order(nodes: dict[str, Any]) -> list[Any]:
@@ -85,20 +86,9 @@ def merge_trajectories(**segments: MdTrajectoryData) -> MdTrajectoryData:
 
     Frames beyond the step at which a later segment starts are left out, as in :func:`merge_thermo`.
     """
-    nodes = _in_order(segments)
-    with tempfile.TemporaryDirectory() as scratch:
-        target = Path(scratch) / 'merged.h5'
-        with nodes[0].open_trajectory() as first:
-            numbers, timestep, engine, stage = first.atomic_numbers, first.timestep_ps, first.engine, first.stage
-            resolution = first.resolution
-        with TrajectoryFile(target, 'w', numbers, timestep, engine, stage, resolution) as merged:
-            for index, node in enumerate(nodes):
-                first_later = min((later.first_step for later in nodes[index + 1 :]), default=None)
-                with node.open_trajectory() as part:
-                    for frame in part.iter_frames():
-                        if first_later is not None and frame.step >= first_later:
-                            break
-                        merged.append(frame.positions, frame.cell, frame.step)
+    with contextlib.ExitStack() as stack:
+        target = Path(stack.enter_context(tempfile.TemporaryDirectory())) / 'merged.h5'
+        join_segments([stack.enter_context(node.open_path()) for node in _in_order(segments)], target)
         return MdTrajectoryData.from_file(target)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -42,6 +43,15 @@ from aiida_softclay.calculations.md_plan import MdPlan
 LammpsRawCalculation = CalculationFactory('lammps.raw')
 PotentialData = DataFactory('softclay.potential')
 MdTrajectoryData = DataFactory('softclay.trajectory')
+
+
+#: Raw dumps up to this size are retrieved and stored; a quarter of it is what the trajectories take.
+MAX_RETRIEVED_BYTES = 5 * 10**9
+
+
+def dumps_stay(plan: MdPlan, symbols: list[str], max_retrieved_bytes: int) -> bool:
+    """Return whether the raw dumps of a plan are too large to be retrieved, those of all its jobs together."""
+    return plan.dump_bytes(Counter(symbols)) > max_retrieved_bytes
 
 
 class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
@@ -116,6 +126,14 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
             valid_type=orm.ArrayData,
             required=False,
             help='Array `velocities` (n_atoms, 3) in Å/ps, in the order and orientation of the structure.',
+        )
+        spec.input(
+            'max_retrieved_bytes',
+            valid_type=orm.Int,
+            default=lambda: orm.Int(MAX_RETRIEVED_BYTES),
+            serializer=orm.to_aiida_type,
+            validator=lambda node, _: None if node is None or node.value >= 0 else 'a number of bytes is not negative',
+            help='Raw dumps of the whole plan that would be larger stay on the computer, in the folder of the job.',
         )
         spec.input(
             'parent_folder',
@@ -300,7 +318,9 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
         # The files are nodes already, and the data file follows from the structure.
         calcinfo.provenance_exclude_list = [*copied, DATA_FILE]
         calcinfo.retrieve_list = [options.output_filename, LOG_FILE]
-        calcinfo.retrieve_temporary_list = [f'*{DUMP_SUFFIX}', FINAL_FILE, RESTART_FILES, *COLUMN_FILES]
+        calcinfo.retrieve_temporary_list = [FINAL_FILE, RESTART_FILES, *COLUMN_FILES]
+        if not dumps_stay(plan, symbols, inputs.max_retrieved_bytes.value):
+            calcinfo.retrieve_temporary_list.append(f'*{DUMP_SUFFIX}')
         if inputs.get('committee'):
             calcinfo.retrieve_temporary_list.append(DEVIATION_FILE)
         if 'settings' in inputs:

@@ -136,6 +136,57 @@ def run_job(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
+def run_conversion(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Write the trajectory of every stage from the raw dumps of a run and return what is written to the result file.
+
+    Parameters
+    ----------
+    job : dict
+        ``convert`` (folders of the jobs of the run, in order), ``plan``, ``symbols`` and ``engine``.
+    folder : Path
+        Where the job runs, and the trajectories stay.
+    """
+    from aiida_softclay.calculations.convert import trajectory_file
+    from aiida_softclay.calculations.md_plan import MdPlan
+    from aiida_softclay.data.trajectory_file import TrajectoryFile
+    from aiida_softclay.data.trajectory_join import join_segments
+    from aiida_softclay.parsers.lammps_results import convert_dump
+
+    plan, stages = MdPlan.from_dict(job['plan']), {}
+    for stage in plan.stage_names:
+        parts = []
+        for name in job['convert']:
+            part = folder / f'{name}_{stage}.part.h5'
+            count, _, finite = convert_dump(plan, stage, folder / name, part, job['symbols'], job['engine'])
+            if not finite:
+                return {'status': 1, 'message': f'the positions of stage {stage} are not finite in {name}'}
+            if count:
+                parts.append(part)
+        target = folder / trajectory_file(stage)
+        if not parts:
+            continue
+        if len(parts) == 1:
+            parts[0].replace(target)
+        else:
+            join_segments(parts, target)
+        for part in folder.glob(f'*_{stage}.part.h5'):
+            part.unlink()
+        with TrajectoryFile(target) as trajectory:
+            stages[stage] = {
+                'file': target.name, 'bytes': target.stat().st_size, 'n_frames': trajectory.n_frames,
+                'n_atoms': trajectory.n_atoms, 'first_step': int(trajectory.steps[0]),
+                'last_step': int(trajectory.steps[-1]), 'resolution_A': trajectory.resolution,
+                'content_hash': trajectory.content_hash(),
+            }  # fmt: skip
+        print(f'{stage}: {stages[stage]["n_frames"]} frames', flush=True)
+    if not stages:
+        return {
+            'status': 1,
+            'message': 'the folders hold no dump of any stage: they were cleaned, or are of other jobs',
+        }
+    return {'status': 0, 'message': '', 'summary': {'stages': stages, 'versions': _versions()}}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the job described in the file named on the command line; write ``result.json`` last, in one step."""
     words = sys.argv[1:] if arguments is None else arguments
@@ -146,7 +197,8 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         # AiiDA keeps its configuration somewhere as soon as it is imported: not in the user's own folder.
         os.environ['AIIDA_PATH'] = scratch
-        result = run_job(json.loads(path.read_text(encoding='utf-8')), path.parent)
+        job = json.loads(path.read_text(encoding='utf-8'))
+        result = (run_conversion if 'convert' in job else run_job)(job, path.parent)
     part = path.parent / f'{RESULT_FILE}.part'
     part.write_text(json.dumps(result), encoding='utf-8')
     part.replace(path.parent / RESULT_FILE)

@@ -13,18 +13,19 @@ from aiida_softclay.cli.launching import launch_command, read_overrides
 
 
 class NamedNode(click.ParamType):
-    """A node for one input, written NAME=PK."""
+    """A node for one input, written NAME=PK, or NAME=PK:FILE for a file in a remote folder."""
 
-    name = 'name=pk'
+    name = 'name=pk[:file]'
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the name and the node."""
+        """Return the name, the node and the file, which may be empty."""
         if not isinstance(value, str):
             return value
         name, equals, key = value.partition('=')
         if not (name and equals and key):
             self.fail(f'{value} is not NAME=PK', param, ctx)
-        return name, types.NodeParamType().convert(key, param, ctx)
+        key, _, file = key.partition(':')
+        return name, types.NodeParamType().convert(key, param, ctx), file
 
 
 @launch_command('analyse', 'analyse')
@@ -38,7 +39,8 @@ def analyse(analysis, nodes, parameters, protocol, overrides, options, codes):
     """Run ANALYSIS on NODES in a job, where the daemon would take too long or the data have to stay.
 
     NODES are NAME=PK: trajectories (or remote folders that hold one) and time series, by the names that the analysis
-    gives them, for example `trajectory=123 thermo=124`.
+    gives them, for example `trajectory=123 thermo=124`. The file of a remote folder follows its PK:
+    `trajectory=125:production.h5`.
     """
     from aiida import orm
 
@@ -51,11 +53,13 @@ def analyse(analysis, nodes, parameters, protocol, overrides, options, codes):
     builder.code = codes['analyse']
     builder.analysis = orm.Str(analysis)
     builder.parameters = orm.Dict(read_overrides(parameters) or {})
-    given = dict(nodes)
+    given = {name: node for name, node, _ in nodes}
     if len(given) < len(nodes):
         echo.echo_critical('a name is given twice')
     arrays = {name: node for name, node in given.items() if isinstance(node, orm.ArrayData)}
     builder.trajectories = {name: node for name, node in given.items() if name not in arrays}
+    if files := {name: file for name, _, file in nodes if file}:
+        builder.remote_files = orm.Dict(files)
     if arrays:
         builder.arrays = arrays
     for key, value in (options or {}).items():

@@ -100,3 +100,31 @@ def _join(target: TrajectoryFile, path: str | Path, seams: list[dict[str, Any]],
                 'largest_difference_angstrom': largest,
             }
         )
+
+
+def join_segments(parts: Sequence[str | Path], output: str | Path) -> int:
+    """Join trajectories of consecutive jobs of one stage, in order, and return the number of frames.
+
+    Frames beyond the step at which a later job starts did not lead to the present state and are left out.
+
+    Raises
+    ------
+    InvalidTrajectoryError
+        If there is nothing to join.
+    """
+    if not parts:
+        raise InvalidTrajectoryError('there are no trajectories to join')
+    firsts = []
+    for path in parts:
+        with TrajectoryFile(path) as part:
+            firsts.append(int(part.steps[0]) if part.n_frames else None)
+            facts = (part.atomic_numbers, part.timestep_ps, part.engine, part.stage, part.resolution)
+    with TrajectoryFile(output, 'w', *facts) as joined:
+        for number, path in enumerate(parts):
+            end = min((first for first in firsts[number + 1 :] if first is not None), default=None)
+            with TrajectoryFile(path) as part:
+                for frame in part.iter_frames():
+                    if end is not None and frame.step >= end:
+                        break
+                    joined.append(frame.positions, frame.cell, frame.step)
+        return joined.n_frames

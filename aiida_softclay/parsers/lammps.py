@@ -13,7 +13,7 @@ from aiida import orm
 from aiida.engine import ExitCode
 from aiida.parsers import Parser
 
-from aiida_softclay.calculations.lammps import resume_point, structure_symbols
+from aiida_softclay.calculations.lammps import MAX_RETRIEVED_BYTES, dumps_stay, resume_point, structure_symbols
 from aiida_softclay.calculations.lammps_committee import DEVIATION_FILE
 from aiida_softclay.calculations.lammps_resources import n_threads, ranks_of_job
 from aiida_softclay.calculations.lammps_script import FINAL_FILE, LOG_FILE, THERMO_KEYWORDS
@@ -52,6 +52,8 @@ class LammpsMdParser(Parser):
         temporary = Path(kwargs['retrieved_temporary_folder'])
         self.plan = MdPlan.from_dict(self.node.inputs.plan.get_dict())
         self.symbols = structure_symbols(self.node.inputs.structure)
+        limit = self.node.inputs.max_retrieved_bytes.value if 'max_retrieved_bytes' in self.node.inputs else None
+        self.dumps_stay = dumps_stay(self.plan, self.symbols, MAX_RETRIEVED_BYTES if limit is None else limit)
         self.resumed = None
         if resume := self._resume_data():
             self.resumed, _ = resume_point(resume, self.plan)
@@ -118,6 +120,11 @@ class LammpsMdParser(Parser):
                 name = stage_log.name
                 if name not in self.plan.stage_names:
                     continue
+                if self.dumps_stay:
+                    # Each frame is flushed as each row is: the rows say how far the frames on the computer go.
+                    last_frames[name] = int(stage_log.rows[-1][0]) if stage_log.rows else None
+                    self._series_outputs(stage_log, temporary, deviation, last_frames[name])
+                    continue
                 target = Path(scratch) / f'{name}.h5'
                 count, last_frames[name], finite = convert_dump(
                     self.plan, name, temporary, target, self.symbols, engine
@@ -126,13 +133,19 @@ class LammpsMdParser(Parser):
                 all_finite = all_finite and finite
                 if count:
                     self.out(f'trajectories.{name}', MdTrajectoryData.from_file(target))
-                arrays = thermo_arrays(self.plan, stage_log)
-                if len(arrays['step']):
-                    self.out(f'thermo.{name}', series_node(arrays, THERMO_UNITS))
-                self._column_outputs(name, temporary)
-                if deviation is not None:
-                    self._deviation_output(stage_log, deviation, last_frames[name])
+                self._series_outputs(stage_log, temporary, deviation, last_frames[name])
         return last_frames, all_finite
+
+    def _series_outputs(
+        self, stage_log: StageLog, temporary: Path, deviation: DeviationLog | None, last_frame: int | None
+    ) -> None:
+        """Attach the time series of a stage."""
+        arrays = thermo_arrays(self.plan, stage_log)
+        if len(arrays['step']):
+            self.out(f'thermo.{stage_log.name}', series_node(arrays, THERMO_UNITS))
+        self._column_outputs(stage_log.name, temporary)
+        if deviation is not None:
+            self._deviation_output(stage_log, deviation, last_frame)
 
     def _column_outputs(self, name: str, temporary: Path) -> None:
         """Attach what LAMMPS wrote of a stage between the frames."""
@@ -232,6 +245,7 @@ class LammpsMdParser(Parser):
             'committee': self._committee(),
             'model_deviation': self.deviations,
             'dangerous_builds': log.dangerous_builds,
+            'dumps_remain_on_computer': self.dumps_stay,
             'restart': restart,
             'resumed_from': self._resume_data() or None,
             'seam': self.seam,

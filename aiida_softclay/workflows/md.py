@@ -24,10 +24,11 @@ from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.workflows.md_handlers import MdHandlersMixin
 from aiida_softclay.workflows.md_inputs import classical_inputs, validate_inputs, validate_positive, validate_stash
+from aiida_softclay.workflows.md_remote import RemoteDumpsMixin
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS, parallel_options
 
 
-class MdWorkChain(MdHandlersMixin, WorkChain):
+class MdWorkChain(RemoteDumpsMixin, MdHandlersMixin, WorkChain):
     """Run a plan of stages with LAMMPS, in as many jobs as its length needs.
 
     A job that runs out of its wall time stops itself and writes a restart; one that is killed leaves the last periodic
@@ -53,6 +54,7 @@ class MdWorkChain(MdHandlersMixin, WorkChain):
             include=(
                 *('code', 'structure', 'plan', 'potential', 'classical', 'velocities'),
                 *('committee', 'deviation_every', 'max_model_deviation_eV_A', 'parent_folder', 'resume'),
+                'max_retrieved_bytes',
             ),
         )
         spec.input(
@@ -105,6 +107,7 @@ class MdWorkChain(MdHandlersMixin, WorkChain):
                 cls.run_segment,
                 cls.inspect_segment,
             ),
+            cls.convert_dumps,
             cls.results,
         )
         spec.output(
@@ -331,6 +334,9 @@ class MdWorkChain(MdHandlersMixin, WorkChain):
         last = self.ctx.segments[-1].outputs
         self.out('structure', last.structure)
         self.out('velocities', last.velocities)
+        if 'conversion' in self.ctx and not self.ctx.conversion.is_finished_ok:
+            conversion = self.ctx.conversion
+            return self.exit_codes.ERROR_CONVERSION.format(message=conversion.exit_message or conversion.process_state)
         return None
 
     def _attach_outputs(self):
@@ -338,6 +344,7 @@ class MdWorkChain(MdHandlersMixin, WorkChain):
         segments = [node for node in self.ctx.segments if node is not None]
         if not segments:
             return
+        self.attach_remote(segments)
         merges = {
             'thermo': merge_thermo, 'trajectories': merge_trajectories, 'model_deviation': merge_deviations,
             'collective': merge_collective, 'averages': merge_averages,

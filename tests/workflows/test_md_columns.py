@@ -12,6 +12,9 @@ from ase import Atoms
 
 from aiida_softclay.analysis.collective import LABORATORY, collective_displacement
 from aiida_softclay.calcfunctions.onsager import analyse_ionic_conductivity
+from aiida_softclay.calculations.analysis import AnalysisCalculation
+from aiida_softclay.data.trajectory import MdTrajectoryData
+from aiida_softclay.data.trajectory_file import TrajectoryFile
 from aiida_softclay.workflows.md import MdWorkChain
 
 pytestmark = pytest.mark.engine
@@ -48,7 +51,7 @@ def lj_code(localhost, lmp_program, tmp_path):
     ).store()  # fmt: skip
 
 
-def killed_run(lj_code):
+def killed_run(lj_code, **inputs):
     rng = np.random.default_rng(3)
     grid = np.stack(np.meshgrid(*[np.arange(6)] * 3, indexing='ij'), axis=-1).reshape(-1, 3) * 3.0
     symbols = np.where(rng.permutation(216) < 108, 'Li', 'Cl')
@@ -60,6 +63,8 @@ def killed_run(lj_code):
     builder = MdWorkChain.get_builder_from_protocol(
         lj_code, structure, plan, classical={'pair_lines': MELT}, options={'max_wallclock_seconds': 600}
     )
+    for name, value in inputs.items():
+        setattr(builder, name, value)
     _, node = run_get_node(builder)
     assert node.is_finished_ok, node.exit_message
     return node
@@ -83,7 +88,7 @@ def check_centres(killed_run):
             np.testing.assert_array_equal(steps[rows], frames.steps[:])
             for symbol, chosen in (('Li', lithium), ('Cl', ~lithium)):
                 mean = np.asarray(frames.positions[:], dtype=float)[:, chosen].mean(axis=1)
-                np.testing.assert_allclose(centres.get_array(f'centre_{symbol}')[rows], mean, atol=1e-4)
+                np.testing.assert_allclose(centres.get_array(f'centre_{symbol}')[rows], mean, atol=2e-4)
             moved = np.ptp(collective_displacement(frames, reference=LABORATORY).sums[:, 0], axis=0)
     # What the columns are compared with is no crystal at rest.
     assert moved.max() > 10
@@ -121,7 +126,7 @@ def check_conductivity(killed_run):
         assert node.is_finished_ok, node.exit_message
         numbers = {row['name']: row for row in results['results']['numbers']}
         found.append(numbers['conductivity.total'])
-    assert found[1]['value'] == pytest.approx(found[0]['value'], rel=1e-3)
+    assert found[1]['value'] == pytest.approx(found[0]['value'], rel=2e-3)
     assert found[2]['value'] == pytest.approx(found[0]['value'], rel=0.1)
     assert found[0]['value'] > 0
 
@@ -131,3 +136,40 @@ def test_columns_of_a_run_that_was_killed(lj_code):
     check_centres(node)
     check_averages(node)
     check_conductivity(node)
+
+
+def test_frames_of_a_large_run_stay_where_they_are(lj_code):
+    """Converted and analysed on the computer, a run that was killed gives the numbers of the daemon."""
+    program = Path(sys.executable).parent / 'softclay-analyse'
+    analyse = orm.InstalledCode(
+        label='analyse', computer=lj_code.computer, filepath_executable=str(program), with_mpi=False,
+        default_calc_job_plugin='softclay.analysis', prepend_text='export OMP_NUM_THREADS=1\n',
+    ).store()  # fmt: skip
+    node = killed_run(lj_code, max_retrieved_bytes=orm.Int(100_000), analysis_code=analyse)
+    outputs = node.outputs
+    assert 'trajectories' not in outputs
+    assert sorted(outputs.remote_dumps) == ['segment_0000', 'segment_0001']
+    jobs = [process for process in node.called if process.process_label == 'LammpsMdCalculation']
+    assert not any('dump' in name for job in jobs for name in job.outputs.retrieved.list_object_names())
+    summary = outputs.remote_summary.get_dict()['stages']
+    assert (summary['hold']['first_step'], summary['hold']['last_step'], summary['hold']['n_frames']) == (375, 1875, 76)
+    path = Path(outputs.remote_trajectories.get_remote_path()) / 'hold.h5'
+    assert summary['hold']['bytes'] == path.stat().st_size
+    assert path.stat().st_size < 7 * 216 * 76 + 40_000
+    with TrajectoryFile(path) as frames:
+        np.testing.assert_array_equal(frames.steps[:], np.arange(375, 1876, 20))
+
+    parameters = {'charges': {'Li': 1, 'Cl': -1}, 'window_share': [0.02, 0.1]}
+    results, job = run_get_node(
+        AnalysisCalculation, code=analyse, analysis='ionic_conductivity', parameters=parameters,
+        trajectories={'trajectory': outputs.remote_trajectories},
+        remote_files={'trajectory': 'hold.h5'},
+        arrays={'thermo': outputs.thermo.hold, 'centres': outputs.collective.hold},
+    )  # fmt: skip
+    assert job.is_finished_ok, job.exit_message
+    brought = MdTrajectoryData.from_file(path)
+    wanted = analyse_ionic_conductivity(brought, outputs.thermo.hold, orm.Dict(parameters), outputs.collective.hold)[
+        'results'
+    ]
+    found = {row['name']: row['value'] for row in results['results']['numbers']}
+    assert found == {row['name']: row['value'] for row in wanted['numbers']}

@@ -1,0 +1,95 @@
+"""Turn raw LAMMPS dumps into trajectory files on the computer where they lie, for runs too large to be retrieved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aiida import orm
+from aiida.common import datastructures
+from aiida.common.folders import Folder
+from aiida.engine import CalcJob
+from aiida.orm.nodes.data.base import to_aiida_type
+
+from aiida_softclay.calculations.analysis import JOB_FILE, OUTPUT_FILE, RESULT_FILE
+from aiida_softclay.calculations.caching import ReuseOnlySuccess
+from aiida_softclay.calculations.lammps import structure_symbols, validate_plan, validate_structure
+
+
+def trajectory_file(stage: str) -> str:
+    """Return the name of the trajectory file of a stage in the folder of the conversion."""
+    return f'{stage}.h5'
+
+
+def validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
+    """Return what is wrong with the folders."""
+    computer = inputs['code'].computer if 'code' in inputs else None
+    if not inputs.get('segments'):
+        return 'segments holds no folder: give those of the LAMMPS jobs, in the order of their names'
+    for name, node in inputs['segments'].items():
+        if computer is not None and node.computer is not None and node.computer.pk != computer.pk:
+            return (
+                f'the dumps of {name} lie on {node.computer.label}, the job would run on {computer.label}: take a '
+                'code of that computer'
+            )
+    return None
+
+
+class ConvertCalculation(ReuseOnlySuccess, CalcJob):
+    """Write the trajectory of every stage, joined over the jobs of the run, to the folder of this job.
+
+    The files stay there: `remote_folder` is what analysis jobs take as a trajectory, with `STAGE.h5` as the file.
+    """
+
+    @classmethod
+    def define(cls, spec: Any) -> None:
+        """Declare inputs, outputs and exit codes."""
+        super().define(spec)
+        spec.input('plan', valid_type=orm.Dict, serializer=to_aiida_type, validator=validate_plan, help='Of the run.')
+        spec.input('structure', valid_type=orm.StructureData, validator=validate_structure, help='Of the run.')
+        spec.input('engine', valid_type=orm.Dict, serializer=to_aiida_type, help='`statistics.engine` of the run.')
+        spec.input_namespace(
+            'segments',
+            valid_type=orm.RemoteData,
+            dynamic=True,
+            help='Folders of its jobs, in the order of their names.',
+        )
+        spec.inputs.validator = validate_inputs
+        options = spec.inputs['metadata']['options']
+        options['parser_name'].default = 'softclay.convert'
+        options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+        options['max_wallclock_seconds'].default = 3600
+        options['withmpi'].default = False
+        spec.output(
+            'summary', valid_type=orm.Dict, required=False,
+            help='For each stage: file, bytes, frames, first and last step, content hash.',
+        )  # fmt: skip
+        spec.exit_code(302, 'ERROR_NO_RESULT', message='the program stopped without a result: {reason}')
+        spec.exit_code(303, 'ERROR_BROKEN_RESULT', message='the result cannot be read: {reason}')
+        spec.exit_code(510, 'ERROR_CONVERSION', message='{reason}')
+
+    def prepare_for_submission(self, folder: Folder) -> datastructures.CalcInfo:
+        """Write the job and link the folders of the run."""
+        names = sorted(self.inputs.segments)
+        linked = [
+            (self.inputs.segments[name].computer.uuid, self.inputs.segments[name].get_remote_path(), name)
+            for name in names
+        ]
+        job = {
+            'convert': names, 'plan': self.inputs.plan.get_dict(), 'engine': self.inputs.engine.get_dict(),
+            'symbols': structure_symbols(self.inputs.structure),
+        }  # fmt: skip
+        with folder.open(JOB_FILE, 'w', encoding='utf-8') as handle:
+            json.dump(job, handle)
+        code_info = datastructures.CodeInfo()
+        code_info.code_uuid = self.inputs.code.uuid
+        code_info.cmdline_params = [JOB_FILE]
+        code_info.stdout_name = OUTPUT_FILE
+        code_info.join_files = True
+        calc_info = datastructures.CalcInfo()
+        calc_info.codes_info = [code_info]
+        calc_info.remote_symlink_list = linked
+        calc_info.provenance_exclude_list = [JOB_FILE]
+        calc_info.retrieve_list = [OUTPUT_FILE, RESULT_FILE]
+        return calc_info
