@@ -73,3 +73,30 @@ def test_modulus_from_the_noise_before_the_pulse():
     assert found['conditions']['volume_A3'] == pytest.approx(height**3)
     # 0.05 GPa on 5 GPa is a strain of 0.01, as the pulse gives.
     assert numbers_of(outputs['results'])['strain_under_load.cycle_1']['value'] == pytest.approx(0.01, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ('loaded', 'left', 'verdict'),
+    [(0.02, 0.0, 'elastic'), (0.02, 0.015, 'plastic'), (-0.02, -0.015, 'plastic'), (0.0005, 0.0, 'undetermined')],
+)
+def test_residual_strain_is_judged_by_the_noise_at_rest(loaded, left, verdict):
+    """The strain at rest scatters by 0.002; the verdict stands with the number and in the context."""
+    rng = np.random.default_rng(3)
+    thermo = {}
+    for index, (name, mean) in enumerate((('rest', 0.0), ('load', loaded), ('release', left))):
+        cells = np.repeat(np.eye(3)[None] * 50.0, 600, axis=0)
+        cells[:, 2, 0] = (mean + 0.002 * rng.normal(size=600)) * 50.0
+        thermo[name] = thermo_node(cells, np.zeros(600), 'xz', start_ps=60.0 * index)
+    stages = [
+        {'name': 'rest', 'kind': 'reference', 'cycle': 0, 'stress_GPa': 0.0},
+        {'name': 'load', 'kind': 'on', 'cycle': 1, 'stress_GPa': 0.05},
+        {'name': 'release', 'kind': 'off', 'cycle': 1, 'stress_GPa': 0.0},
+    ]
+    outputs = analyse_pulses(orm.Dict({'component': 'xz', 'n_atoms': 10, 'stages': stages}), **thermo)
+    numbers = numbers_of(outputs['results'])
+    ratio = numbers['residual_over_noise.cycle_1']
+    assert ratio['conditions']['verdict'] == verdict
+    assert numbers['residual_strain.cycle_1']['conditions']['verdict'] == verdict
+    assert outputs['results']['context']['verdict'] == verdict
+    assert ratio['value'] == pytest.approx(abs(left) / 0.002, rel=0.15, abs=0.2)
+    assert numbers['energy_change.cycle_1']['value'] == pytest.approx(0.0)
