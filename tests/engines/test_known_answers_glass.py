@@ -95,7 +95,7 @@ def shear(code, structure, rate):
         code, structure, classical=KOB_ANDERSEN,
         overrides={
             'temperature_K': 0.1 * KELVIN, 'rate_per_ps': rate, 'maximum_strain': 0.25, 'elastic_window': [0.0, 0.03],
-            'average_half_width': 0.01, 'equilibrate_ps': 10.0, 'timestep_ps': 0.008, 'dump_every': 250,
+            'average_half_width': 0.01, 'equilibrate_ps': 10.0, 'timestep_ps': 0.008,
         },
     )  # fmt: skip
     _, node = run_get_node(builder)
