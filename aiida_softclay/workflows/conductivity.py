@@ -43,6 +43,7 @@ class ConductivityWorkChain(ExtensionMixin, ExperimentWorkChain):
 
     _protocol_file = 'conductivity'
     _title = 'conductivity'
+    _needs_frames = True
 
     @classmethod
     def define(cls, spec: Any) -> None:

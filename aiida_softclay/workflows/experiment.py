@@ -17,7 +17,10 @@ from aiida_softclay.workflows.protocol import ProtocolMixin
 
 #: Frames times atoms of the largest trajectory that is analysed while the daemon waits: some seconds.
 LARGEST_IN_DAEMON = 100_000_000
-MD_INPUTS = ('code', 'structure', 'potential', 'classical', 'velocities', 'options', 'max_iterations')
+MD_INPUTS = (
+    *('code', 'structure', 'potential', 'classical', 'velocities', 'options', 'max_iterations'),
+    *('max_retrieved_bytes', 'analysis_code'),
+)
 
 
 class ExperimentWorkChain(ProtocolMixin, WorkChain):
@@ -25,6 +28,8 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
 
     #: What the experiment is called in labels and reports.
     _title: str
+    #: Whether the numbers come from the frames of the run and not from its time series.
+    _needs_frames = False
 
     @classmethod
     def build_plan(cls, parameters: Mapping[str, Any]) -> MdPlan:
@@ -95,6 +100,12 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
             'further_curves', valid_type=orm.ArrayData, dynamic=True, required=False, help='Their curves.'
         )
         spec.exit_code(410, 'ERROR_MD', message='the molecular dynamics run failed: {message}')
+        spec.exit_code(
+            412,
+            'ERROR_FRAMES_STAY',
+            message='the run is whole, but its dumps are larger than max_retrieved_bytes and stay on the computer: '
+            'analyse them there with `softclay launch analyse`, or raise the limit',
+        )
         spec.exit_code(
             501,
             'ERROR_UNPHYSICAL_RUN',
@@ -177,6 +188,8 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
         """Attach the outputs of the run, whole or not."""
         md = self.ctx.md
         self.out_many(self.exposed_outputs(md, MdWorkChain))
+        if md.is_finished_ok and self._needs_frames and 'trajectories' not in md.outputs:
+            return self.exit_codes.ERROR_FRAMES_STAY
         if md.is_finished_ok:
             return None
         message = md.exit_message or str(md.process_state)
@@ -209,6 +222,9 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
 
     def analyse_further(self) -> None:
         """Run the further analyses, unless the trajectory is too large for the daemon."""
+        if 'trajectories' not in self.ctx.md.outputs:
+            self.report('the frames stay on the computer: `softclay launch analyse` has what else they say')
+            return
         for name, run in self.further_analyses().items():
             size = max(node.n_frames * node.n_atoms for node in self.ctx.md.outputs.trajectories.values())
             if size > LARGEST_IN_DAEMON:

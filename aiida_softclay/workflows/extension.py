@@ -64,7 +64,7 @@ class ExtensionMixin:
     def inspect_md(self) -> Any:
         """Look at the first run; its outputs are attached when it is known whether more follow."""
         self.ctx.runs, self.ctx.analyses, self.ctx.extension_ps = [self.ctx.md], [], 0.0
-        if self.is_steered and self.ctx.md.is_finished_ok:
+        if self.is_steered and self.ctx.md.is_finished_ok and 'trajectories' in self.ctx.md.outputs:
             return None
         return super().inspect_md()
 
