@@ -7,20 +7,17 @@ import re
 import numpy as np
 import pytest
 from aiida import orm
-from click.testing import CliRunner
-from figure_samples import activation, outputs_of, table
+from figure_samples import outputs_of
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
-from aiida_softclay.calcfunctions.arrhenius import analyse_arrhenius
-from aiida_softclay.calcfunctions.thermodynamics import screen_salts
 from aiida_softclay.calculations.analyses import ANALYSES
-from aiida_softclay.report.analysis_figures import CALCFUNCTIONS, analysis_panels
-from aiida_softclay.report.figures import SUFFIXES, plot_curves, said_of, save_panels
+from aiida_softclay.report.analysis_figures import CALCFUNCTIONS
+from aiida_softclay.report.figures import SUFFIXES, save_panels
 from aiida_softclay.report.figures_density import project, read_cube_node
 from aiida_softclay.report.figures_plasticity import class_limits
 from aiida_softclay.report.registry import REGISTRY, Source, panels_for, panels_from
-from aiida_softclay.report.style import element_colour, label, small_print, style, tidy_ticks, unit_of_rows
+from aiida_softclay.report.style import element_colour, style
 
 pytestmark = pytest.mark.usefixtures('aiida_profile')
 
@@ -105,21 +102,6 @@ def test_every_analysis_has_panels():
     assert panels_from('unknown', Source()) == {}
     with pytest.raises(ValueError, match='registered twice'):
         panels_for('hops')(lambda source: iter(()))
-
-
-def test_labels_units_and_colours():
-    assert label('stress', 'GPa') == 'stress (GPa)'
-    assert label('MSD', 'Å^2') == 'MSD (Å²)'
-    assert label('share', '1') == 'share'
-    # One element has one colour, dark enough for a line.
-    assert element_colour('F') == '#ada430'
-    assert element_colour('Cl') == '#009e73'
-    assert unit_of_rows([{'unit': 'S/m'}, {'unit': 'S/m'}]) == 'S/m'
-    with pytest.raises(ValueError, match='cannot share an axis'):
-        unit_of_rows([{'unit': 'S/m'}, {'unit': 'mS/cm'}])
-    context = {'mixture': '2LiCl-GaF3', 'model_atoms': 320, 'engine': 'LAMMPS', 'protocol': 'demo'}
-    assert small_print(context) == '2LiCl-GaF3, 320 atoms, LAMMPS, demo'
-    assert said_of({**context, 'potential_uuid': 'gone'}) == small_print(context)
 
 
 def test_axes_carry_quantity_and_unit(drawn):
@@ -444,20 +426,6 @@ def test_glass_transition_and_cooling_rate(drawn):
     assert labels(axes) == ('cooling rate (K/ps)', 'glass transition (K)')
 
 
-def test_labels_of_ticks_stay_apart():
-    """A logarithmic axis of one decade is labelled at 1, 2 and 5; small numbers carry their power of ten."""
-    figure, axes = plt.subplots(figsize=(3, 2))
-    axes.plot([1.3e-2, 2.5e-1], [1e-6, 5e-6])
-    axes.set_xscale('log')
-    tidy_ticks(axes)
-    figure.canvas.draw()
-    shown = [tick.get_text() for tick in axes.get_xticklabels()]
-    assert {'0.02', '0.05', '0.1', '0.2'} <= set(shown)
-    assert not any(tick.get_text() for tick in axes.get_xticklabels(minor=True))
-    assert '5×10⁻⁶' in [tick.get_text() for tick in axes.get_yticklabels()]
-    assert axes.yaxis.get_offset_text().get_text() == ''
-
-
 @pytest.mark.parametrize('suffix', SUFFIXES)
 def test_figures_are_written(drawn, tmp_path, suffix):
     """Vector files hold text as text; each panel has its letter; what the numbers hold for is in small print."""
@@ -472,37 +440,3 @@ def test_figures_are_written(drawn, tmp_path, suffix):
     if suffix == '.svg':
         text = content.decode()
         assert all(word in text for word in ('>a<', '>c<', 'made up, demo', 'reaction energy (meV/atom)'))
-
-
-def test_calcfunctions_are_plotted(tmp_path):
-    """A calcfunction is drawn as the job of the same analysis would be, from the shell too."""
-    from aiida_softclay.cli import softclay
-
-    made = activation()
-    rows = {row['name']: row for row in made['results']['numbers']}
-    value = rows['diffusivity.Li.at_300_K']['value']
-    runs = {
-        f'run_{T}': orm.Dict({'schema': 'softclay-results/1', 'context': {}, 'numbers': [
-            {'name': 'D', 'value': value * T, 'error': 0.1 * value, 'unit': 'cm^2/s', 'definition': 'D', 'n_samples': 3,
-             'conditions': {'temperature_K': float(T)}}]}) for T in (300, 400, 500)
-    }  # fmt: skip
-    parameters = {'quantity': 'D', 'context': {'mixture': '2LiCl-GaF3', 'n_atoms': 320, 'protocol': 'demo'}}
-    _, process = analyse_arrhenius.run_get_node(orm.Dict(parameters), **runs)
-    assert list(analysis_panels(process)) == ['arrhenius']
-    assert plot_curves(process, tmp_path / 'arrhenius.svg') == ['arrhenius']
-    assert '2LiCl-GaF3, 320 atoms, demo; drawn from nodes' in (tmp_path / 'arrhenius.svg').read_text()
-    with pytest.raises(ValueError, match='no panel hops: choose from arrhenius'):
-        plot_curves(process, tmp_path / 'no.svg', ['hops'])
-    with pytest.raises(ValueError, match='written as'):
-        plot_curves(process, tmp_path / 'figure.jpg')
-    _, screened = screen_salts.run_get_node(table(), orm.Dict({'pairs': [['LiCl', 'GaF3']]}))
-    runner = CliRunner()
-    answer = runner.invoke(softclay, ['plot', str(screened.pk), '--list'])
-    assert answer.output.startswith('screening <')
-    path = tmp_path / 'screening.pdf'
-    answer = runner.invoke(softclay, ['plot', str(screened.pk), '-o', str(path), '--panel', 'screening'])
-    assert answer.exit_code == 0, answer.output
-    assert path.stat().st_size > 1000
-    answer = runner.invoke(softclay, ['plot', str(screened.pk), '--panel', 'hops'])
-    assert answer.exit_code != 0
-    assert 'choose from screening' in answer.output
