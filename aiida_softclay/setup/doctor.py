@@ -25,7 +25,7 @@ PACKAGES = (
 )  # fmt: skip
 #: How an engine says its version, by the label that the setup gives its code.
 VERSION_ARGUMENTS = {'lmp': ('-h',), 'dp': ('--version',), 'vasp': ('--version',)}
-VERSION_LINE = re.compile(r'(?:LAMMPS|[Dd]ee[Pp]MD|softclay-vasp)[^\n]*\d[^\n]*')
+VERSION_LINE = re.compile(r'(?:Massively Parallel Simulator - |DeePMD-kit v|softclay-vasp )\d[^\n]*')
 ENGINE_SECONDS = 180
 SECRET = re.compile(r'(?i)(pass(?:word|wd)?|token|secret|api[_-]?key)(\s*[=:]\s*)\S+')
 CREDENTIALS = re.compile(r'(\w+://)[^/@\s]+@')
@@ -193,8 +193,12 @@ def _version(program: str, arguments: tuple[str, ...]) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return cut(f'cannot be started: {error}')
-    line = VERSION_LINE.search(ended.stdout + ended.stderr)
-    return cut(line.group(0)) if line else f'says no version (exit status {ended.returncode})'
+    line = VERSION_LINE.search(f'{ended.stdout}\n{ended.stderr}')
+    return (
+        cut(line.group(0).replace('Massively Parallel Simulator -', 'LAMMPS'))
+        if line
+        else f'says no version (exit status {ended.returncode})'
+    )
 
 
 def _failed(count: int) -> list[dict[str, Any]]:

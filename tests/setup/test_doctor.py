@@ -62,6 +62,21 @@ def test_versions_of_engines_are_asked_for(aiida_profile_clean, lmp_program):
     assert doctor._version('/bin/false', ()) == 'says no version (exit status 1)'
 
 
+@pytest.mark.parametrize(
+    ('printed', 'line'),
+    [
+        (
+            'Large-scale Atomic/Molecular Massively Parallel Simulator - 22 Jul 2025 - Update 2',
+            '22 Jul 2025 - Update 2',
+        ),
+        ('DeePMD-kit: Cannot find libcudart.so.12\nDeePMD-kit v3.2.0', 'DeePMD-kit v3.2.0'),
+        ('softclay-vasp 0.1.0; model: CHGNet 0.3.0', 'softclay-vasp 0.1.0; model: CHGNet 0.3.0'),
+    ],
+)
+def test_the_line_with_the_version_is_found(printed, line):
+    assert doctor.VERSION_LINE.search(printed).group(0).endswith(line)
+
+
 def test_a_broken_section_does_not_hide_the_others(aiida_profile_clean, monkeypatch):
     def broken():
         raise OSError(f'{Path.home()}/gone')
