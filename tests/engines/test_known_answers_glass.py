@@ -1,4 +1,4 @@
-"""The glass of Kob and Andersen: where it freezes under pressure, and how it yields."""
+"""The glass of Kob and Andersen: where it freezes under pressure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from ase.units import GPa, kB
 
 from aiida_softclay.analysis.glass_transition import glass_transition
 from aiida_softclay.analysis.quantity import check_results
-from aiida_softclay.workflows.constant_strain import ConstantStrainWorkChain
 from aiida_softclay.workflows.glass_transition import GlassTransitionWorkChain
 
 pytestmark = pytest.mark.engine
@@ -88,30 +87,3 @@ def test_glasses_freeze_between_the_published_temperatures_of_their_density(fast
     assert CRITICAL < scaled < 0.7 * ONSET
     # A liquid expands more than its glass; here by half as much again.
     assert found.expansion_liquid > 1.3 * found.expansion_glass > 0
-
-
-def shear(code, structure, rate):
-    builder = ConstantStrainWorkChain.get_builder_from_protocol(
-        code, structure, classical=KOB_ANDERSEN,
-        overrides={
-            'temperature_K': 0.1 * KELVIN, 'rate_per_ps': rate, 'maximum_strain': 0.25, 'elastic_window': [0.0, 0.03],
-            'average_half_width': 0.01, 'equilibrate_ps': 10.0, 'timestep_ps': 0.008,
-        },
-    )  # fmt: skip
-    _, node = run_get_node(builder)
-    assert node.is_finished_ok, node.exit_message
-    return {row['name']: row for row in node.outputs.results.get_dict()['numbers']}
-
-
-def test_the_glass_yields_at_the_strain_of_metallic_glasses(fast_lmp_code):
-    """Johnson and Samwer, Phys. Rev. Lett. 95, 195501 (2005): 0.036 − 0.016 (T/Tg)^(2/3) of the modulus, slowly."""
-    glass = cool(fast_lmp_code, 4).outputs.structure
-    numbers = shear(fast_lmp_code, glass, 0.02)
-    modulus, stress = numbers['shear_modulus'], numbers['yield_stress.maximum']
-    at_rest = 0.036 - 0.016 * (0.1 / 0.35) ** (2 / 3)
-    ratio = stress['value'] / modulus['value']
-    # Ten decades faster than an experiment, and without a surface: above the law of slow bulk glasses, but far below
-    # the ideal strength of a crystal, 1/(2π).
-    assert at_rest < ratio < 1 / (2 * np.pi)
-    assert 0.03 < stress['conditions']['strain_at_maximum'] < 0.24
-    assert stress['error'] < 0.2 * stress['value']
