@@ -71,8 +71,8 @@ def test_pulses_with_replicas_and_a_failure_that_is_named(lj_code):
     builder = StressPulseSeriesWorkChain.get_builder_from_protocol(
         lj_code, argon(), classical=ARGON, vary={'magnitude_mpa': [30.0, 90000.0]}, replicas=2,
         overrides={
-            'temperature_K': 2.0, 'equilibrate_ps': 8.0, 'load_ps': 12.0, 'release_ps': 12.0, 'timestep_ps': 0.004,
-            'thermo_every': 5,
+            'temperature_K': 2.0, 'equilibrate_ps': 4.0, 'load_ps': 4.0, 'release_ps': 4.0, 'timestep_ps': 0.004,
+            'thermo_every': 10, 'dump_every': 500,
         },
     )  # fmt: skip
     _, node = run_get_node(builder)
@@ -84,7 +84,7 @@ def test_pulses_with_replicas_and_a_failure_that_is_named(lj_code):
     assert not any('90000' in name for name in numbers)
     small = numbers['magnitude_mpa_30_0.strain_under_load.cycle_1']
     shear, _ = static_moduli()
-    assert small['value'] == pytest.approx(0.030 / shear, rel=0.1)
+    assert small['value'] == pytest.approx(0.030 / shear, rel=0.25)
     runs = [node.outputs.stages[f'magnitude_mpa_30_0_seed_{seed}'] for seed in (1, 2)]
     singles = [numbers_of(run)['strain_under_load.cycle_1'] for run in runs]
     values = [row['value'] for row in singles]
