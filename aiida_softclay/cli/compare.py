@@ -16,13 +16,13 @@ from aiida.cmdline.utils import decorators, echo
 )  # fmt: skip
 @decorators.with_dbenv()
 def compare(first, second, name, style):
-    r"""Print which inputs differ between FIRST and SECOND (pks, uuids or labels), and what that did to their numbers.
+    """Print which inputs differ between FIRST and SECOND (pks, uuids or labels), and what that did to their numbers.
 
     \b
     Examples:
       softclay compare 123 456
       softclay compare 123 456 --name "*conductivity*"
-    """
+    """  # noqa: D301 - click reads the character \b as: keep these lines
     import fnmatch
     import json
 

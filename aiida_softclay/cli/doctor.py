@@ -12,7 +12,7 @@ from aiida.cmdline.utils import decorators, echo
 @click.option('--failed', type=click.IntRange(0), default=5, show_default=True, help='Failed processes to name.')
 @decorators.with_dbenv()
 def doctor(as_json, quick, failed):
-    r"""Gather what a report of a problem needs: versions, storage, daemon, engines, the last failures.
+    """Gather what a report of a problem needs: versions, storage, daemon, engines, the last failures.
 
     \b
     Examples:
@@ -21,7 +21,7 @@ def doctor(as_json, quick, failed):
 
     Names of users and hosts, home folders, passwords and contents of files are left out. To find what is wrong and what
     to type, use `softclay check`.
-    """
+    """  # noqa: D301 - click reads the character \b as: keep these lines
     import json
 
     from aiida_softclay.setup.doctor import gather

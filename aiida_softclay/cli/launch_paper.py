@@ -21,7 +21,7 @@ from aiida_softclay.cli.launching import find_family, launch_command
 )  # fmt: skip
 @click.option('--max-jobs', type=click.IntRange(1), help='Most steps at once.')
 def paper(paper, scale, family, potential, max_jobs, protocol, overrides, options, codes):
-    r"""Run what answers the published numbers of PAPER, then `softclay scorecard --paper PAPER` shows them.
+    """Run what answers the published numbers of PAPER, then `softclay scorecard --paper PAPER` shows them.
 
     \b
     Examples:
@@ -29,7 +29,7 @@ def paper(paper, scale, family, potential, max_jobs, protocol, overrides, option
       softclay launch paper yang2024 --scale paper --potential 1234 --wait
 
     A step that fails does not stop the others. Launched again, what had finished is reused where caching is on.
-    """
+    """  # noqa: D301 - click reads the character \b as: keep these lines
     from aiida.plugins import WorkflowFactory
 
     if scale and protocol and scale != protocol:

@@ -31,14 +31,14 @@ def results(
     process, name, mixture, composition, potential, engine, temperature, since, until, limit, everything, style,
     show_warnings,
 ):  # fmt: skip
-    r"""Print the numbers of PROCESS (a pk, uuid or label), or all numbers of the profile that pass the filters.
+    """Print the numbers of PROCESS (a pk, uuid or label), or all numbers of the profile that pass the filters.
 
     \b
     Examples:
       softclay results 123 --warnings
       softclay results --name "diffusivity.*" --composition MgCl2-GaF3 --temperature 290 310
       softclay results --potential 45 --since 2026-01-01 --format csv > numbers.csv
-    """
+    """  # noqa: D301 - click reads the character \b as: keep these lines
     from aiida_softclay.report.queries import results_table
 
     try:

@@ -16,7 +16,7 @@ PAPERS = ('gupta2023', 'yang2024', 'you2025', 'dai2023', 'qyang2025')
 @click.option('--csv', 'style', flag_value='csv', help='Write CSV.')
 @decorators.with_dbenv()
 def scorecard(papers, only_computed, show_reasons, style):
-    r"""Print every published number with the number of this profile that answers it best.
+    """Print every published number with the number of this profile that answers it best.
 
     \b
     Examples:
@@ -26,7 +26,7 @@ def scorecard(papers, only_computed, show_reasons, style):
 
     A number is comparable, indicative or not comparable by rules that docs/howto/scorecard.md states; what comes from a
     demo never confirms a published number.
-    """
+    """  # noqa: D301 - click reads the character \b as: keep these lines
     from aiida_softclay.report.scorecard_table import scorecard as make_scorecard
 
     table = make_scorecard(papers or None)

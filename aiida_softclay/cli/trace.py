@@ -18,7 +18,7 @@ from aiida.cmdline.utils import decorators, echo
 @click.option('--newest', type=click.IntRange(1), default=5, show_default=True, help='With -F: nodes of each kind.')
 @decorators.with_dbenv()
 def trace(node, style, everything, times, forward, newest):
-    r"""Print the ancestors of NODE (a results node, or a workchain that has one) back to the crystals.
+    """Print the ancestors of NODE (a results node, or a workchain that has one) back to the crystals.
 
     With --forward print what was made from NODE, and which studies used it.
 
@@ -26,7 +26,7 @@ def trace(node, style, everything, times, forward, newest):
     Examples:
       softclay trace 123                what made these numbers
       softclay trace 45 --forward       what this potential, or this crystal, led to
-    """
+    """  # noqa: D301 - click reads the character \b as: keep these lines
     import json
 
     if forward:
