@@ -54,7 +54,8 @@ def _build(process: str, *args: Any, **kwargs: Any) -> Any:
 @click.argument('process', type=click.Choice(
     ['study', 'paper', 'build_potential', 'aimd', 'melt_quench', 'fit_potential', 'fit_committee',
      'concurrent_learning', 'validate_potential', 'label', 'reaction_energy', 'amorphous', 'stress_pulse',
-     'constant_strain', 'glass_transition', 'conductivity', 'stress_pulse_series', 'constant_strain_series', 'conductivity_series']
+     'constant_strain', 'glass_transition', 'conductivity', 'stress_pulse_series', 'constant_strain_series',
+     'conductivity_series']
 ))  # fmt: skip
 @click.argument('protocol', required=False)
 def protocols(process: str, protocol: str | None) -> None:
