@@ -167,9 +167,7 @@ def density_map(
     edges = np.linspace(0, len(chosen), n_blocks + 1).round().astype(int)
     counts = np.zeros((n_blocks, math.prod(shape)))
     origin = start = np.empty(0)
-    for row, (index, positions, _) in enumerate(iter_frames(trajectory, chosen)):
-        if not np.isfinite(positions).all():
-            raise ValueError(f'some positions of frame {index} are not finite')
+    for row, (_, positions, _) in enumerate(iter_frames(trajectory, chosen)):
         inverse = np.linalg.inv(cells[row])
         centre = weights @ positions
         if not row:

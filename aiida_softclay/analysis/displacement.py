@@ -12,7 +12,18 @@ import numpy.typing as npt
 
 from . import trajectory as trajectories
 from .time_origins import n_lags_within, squared_displacements_of_rows, summed_squared_displacement
-from .trajectory import Array, IntArray, Trajectory, indices_of, masses_of, n_frames_of, species_of, times_ps_of
+from .trajectory import (
+    Array,
+    IntArray,
+    Trajectory,
+    check_finite,
+    indices_of,
+    iter_chunks,
+    masses_of,
+    n_frames_of,
+    species_of,
+    times_ps_of,
+)
 
 #: Bytes of single-precision positions that are held at once; more atoms take another pass through the trajectory.
 HELD_BYTES = 1000 * 2**20
@@ -118,8 +129,9 @@ def weighted_sums(trajectory: Trajectory, weights: Array) -> Array:
     for first, last, piece in _iter_stored(trajectory):
         for axis in range(3):
             sums[first:last, :, axis] = piece[:, :, axis].astype(float) @ weights
+        # The sums tell at once whether one of their positions is not finite.
         if not np.isfinite(sums[first:last]).all():
-            raise ValueError(f'some positions of the frames {first} … {last - 1} are not finite: the run has exploded')
+            check_finite(piece, first)
     return sums
 
 
@@ -229,6 +241,10 @@ def mean_squared_displacement(
                 tallies[name].add(paths, path - path[0], np.searchsorted(atoms, indices[first:last]), first)
         # Before the next batch is read, not after: two of them would be held.
         del paths
+    if not all(np.isfinite(tally.rows).all() for tally in tallies.values()):
+        # Another pass, which ends at the first position that is not finite.
+        for _ in iter_chunks(trajectory):
+            pass
     lag_times = np.arange(n_lags, dtype=float) * spacing
     return {name: tally.result(name, lag_times) for name, tally in tallies.items()}
 
@@ -273,7 +289,7 @@ class _Tally:
         sizes = np.diff(self.edges)
         msd = self.rows.sum(axis=0) / self.n_atoms
         if not np.isfinite(msd).all():
-            raise ValueError(f'some positions of {name} are not finite: the run has exploded')
+            raise ValueError(f'the displacements of {name} are not finite: the path of the reference is not')
         blocks = np.full(self.sums.shape, np.nan)
         for number, stretch in enumerate(self.stretches):
             reach = min(self.n_lags, stretch.size)

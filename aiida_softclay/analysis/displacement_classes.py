@@ -17,6 +17,7 @@ from .trajectory import (
     Trajectory,
     frame,
     indices_of,
+    iter_chunks,
     masses_of,
     n_frames_of,
     select_frames,
@@ -48,15 +49,16 @@ def total_displacements(trajectory: Trajectory, first: int = 0, last: int = -1) 
     Raises
     ------
     ValueError
-        If the second frame does not come after the first, or positions are not finite.
+        If the second frame does not come after the first, or positions of these frames or between them are not finite.
     """
     n_frames = n_frames_of(trajectory)
     start, stop = (index + n_frames if index < 0 else index for index in (first, last))
     if not 0 <= start < stop < n_frames:
         raise ValueError(f'frames {first} and {last} are not two frames in the order of time of a run of {n_frames}')
+    # A run that exploded on the way has no displacements, however its last frame looks.
+    for _ in iter_chunks(trajectory, start, stop + 1):
+        pass
     moved = frame(trajectory, stop)[0] - frame(trajectory, start)[0]
-    if not np.isfinite(moved).all():
-        raise ValueError(f'some positions of frame {start} or {stop} are not finite: the run has exploded')
     weights = masses_of(trajectory)
     return np.asarray(np.linalg.norm(moved - weights @ moved / weights.sum(), axis=1))
 

@@ -160,13 +160,47 @@ def n_frames_of(trajectory: Trajectory) -> int:
     return len(trajectory.steps)
 
 
+def check_finite(positions: npt.NDArray[Any], first: int = 0) -> None:
+    """Check that all positions of consecutive frames are numbers.
+
+    Parameters
+    ----------
+    positions : ndarray, shape (n_frames, n_atoms, 3)
+        Of all atoms, so that the atom that is named is the one of the trajectory.
+    first : int
+        Number of the first of the frames in the trajectory.
+
+    Raises
+    ------
+    ValueError
+        With the first frame that is not finite, and its first atom.
+    """
+    finite = np.isfinite(positions)
+    if finite.all():
+        return
+    row = int(np.argmin(finite.all(axis=(1, 2))))
+    bad = np.flatnonzero(~finite[row].all(axis=1))
+    raise ValueError(
+        f'{bad.size} positions of frame {first + row} are not finite (the first is that of atom {bad[0]}): the run has '
+        'exploded or its file is damaged, use the frames before'
+    )
+
+
 def iter_chunks(trajectory: Trajectory, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, int, Array]]:
-    """Yield ``(first, last, positions)`` of consecutive pieces of bounded size, positions in Å as float64."""
+    """Yield ``(first, last, positions)`` of consecutive pieces of bounded size, positions in Å as float64.
+
+    Raises
+    ------
+    ValueError
+        If a position is not finite.
+    """
     stop = n_frames_of(trajectory) if stop is None else stop
     size = max(1, CHUNK_BYTES // (len(trajectory.atomic_numbers) * 24))
     for first in range(start, stop, size):
         last = min(first + size, stop)
-        yield first, last, np.asarray(trajectory.positions[first:last], dtype=float)
+        piece = np.asarray(trajectory.positions[first:last], dtype=float)
+        check_finite(piece, first)
+        yield first, last, piece
 
 
 def select_frames(n_frames: int, n_selected: int | None, start: int = 0) -> list[int]:
@@ -188,15 +222,27 @@ def select_frames(n_frames: int, n_selected: int | None, start: int = 0) -> list
 
 
 def frame(trajectory: Trajectory, index: int) -> tuple[Array, Array]:
-    """Return positions (n_atoms, 3) and cell (3, 3) of one frame, Å."""
-    positions = np.asarray(trajectory.positions[index : index + 1], dtype=float)[0]
-    return positions, np.asarray(trajectory.cells[index], dtype=float)
+    """Return positions (n_atoms, 3) and cell (3, 3) of one frame, Å.
+
+    Raises
+    ------
+    ValueError
+        If a position is not finite.
+    """
+    positions = np.asarray(trajectory.positions[index : index + 1], dtype=float)
+    check_finite(positions, index)
+    return positions[0], np.asarray(trajectory.cells[index], dtype=float)
 
 
 def iter_frames(trajectory: Trajectory, indices: Sequence[int]) -> Iterator[tuple[int, Array, Array]]:
     """Yield index, positions (n_atoms, 3) and cell (3, 3) of the chosen frames, Å.
 
     Frames that follow each other are read together, in pieces of bounded size: a compressed file is read once.
+
+    Raises
+    ------
+    ValueError
+        If a position is not finite.
     """
     size = max(1, CHUNK_BYTES // (len(trajectory.atomic_numbers) * 24))
     first = 0
@@ -207,6 +253,7 @@ def iter_frames(trajectory: Trajectory, indices: Sequence[int]) -> Iterator[tupl
         begin, end = indices[first], indices[last - 1] + 1
         piece, cells = trajectory.positions[begin:end], np.asarray(trajectory.cells[begin:end], dtype=float)
         for row, index in enumerate(range(begin, end)):
+            check_finite(piece[row : row + 1], index)
             yield index, np.asarray(piece[row], dtype=float), cells[row]
         first = last
 
