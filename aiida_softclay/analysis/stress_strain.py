@@ -97,7 +97,7 @@ def analyse_stress_strain(
     Parameters
     ----------
     strain : array_like, shape (n,)
-        Engineering strain, increasing.
+        Engineering strain in the order of time; it grows, apart from the thermal motion of the cell.
     stress : array_like, shape (n,)
         GPa, tension positive.
     elastic_window : (float, float)
@@ -123,9 +123,9 @@ def analyse_stress_strain(
             'or write thermo output more often'
         )
     line = linear_fit(gamma[elastic], sigma[elastic], correlated=True)
-    averaged = two_sided_average(gamma, sigma, half_width)
+    averaged = average_over_strain(gamma, sigma, half_width)
     # Near the ends the average has few points: their noise would be taken for the maximum.
-    full = (gamma - gamma[0] >= half_width) & (gamma[-1] - gamma >= half_width)
+    full = (gamma - gamma.min() >= half_width) & (gamma.max() - gamma >= half_width)
     candidates = np.flatnonzero(full) if full.any() else np.arange(gamma.size)
     top = int(candidates[np.argmax(averaged[candidates])])
     per_average = max(1, int(np.sum(np.abs(gamma - gamma[top]) <= half_width)))
@@ -138,6 +138,11 @@ def analyse_stress_strain(
         warnings.append(
             f'the modulus is hardly determined ({line.slope:.3g} ± {line.slope_error:.1g} GPa): the thermal noise of '
             'the stress is as large as the signal; use a larger cell, a wider elastic window or a slower rate'
+        )
+    if (back := float(np.max(np.maximum.accumulate(gamma) - gamma))) > half_width:
+        warnings.append(
+            f'the strain goes back by up to {back:.2g} as the cell breathes, more than the half-width of the average '
+            f'({half_width:g}): use a larger cell or a slower barostat'
         )
     if line.slope <= 0:
         warnings.append('the stress does not rise with the strain in the elastic window')
@@ -178,6 +183,25 @@ def analyse_stress_strain(
     )  # fmt: skip
 
 
+def average_over_strain(strain: Array, values: Array, half_width: float) -> Array:
+    r"""Return the average over all samples whose strain lies in :math:`[\gamma - w, \gamma + w]`, narrower at the ends.
+
+    A shear strain is a tilt over a height that the barostat moves: in a small cell it goes back now and then, so that
+    neighbours in strain are not always neighbours in time.
+
+    Parameters
+    ----------
+    strain, values : ndarray, shape (n,)
+        In any order.
+    half_width : float
+        :math:`w`.
+    """
+    order = np.argsort(strain, kind='stable')
+    averaged = np.empty_like(values, dtype=float)
+    averaged[order] = two_sided_average(strain[order], values[order], half_width)
+    return averaged
+
+
 def _offset_crossing(
     gamma: Array, sigma: Array, elastic: npt.NDArray[np.bool_], line: LinearFit, offset: float
 ) -> int | None:
@@ -212,10 +236,10 @@ def _repeat(
     candidates: IntArray,
 ) -> _Repetitions:
     """Return how the yield stresses scatter when the noise of the elastic window is drawn anew."""
-    smooth = two_sided_average(gamma, sigma, half_width)
+    smooth = average_over_strain(gamma, sigma, half_width)
     # Three times the width: the noise that is left in the curve would be taken for its shape.
-    wide = two_sided_average(gamma, sigma, 3 * half_width)
-    highest = float(two_sided_average(gamma, wide, half_width)[candidates].max())
+    wide = average_over_strain(gamma, sigma, 3 * half_width)
+    highest = float(average_over_strain(gamma, wide, half_width)[candidates].max())
     inefficiency = line.statistical_inefficiency
     correlation = (inefficiency - 1) / (inefficiency + 1)
     generator = np.random.default_rng(0)
@@ -224,7 +248,7 @@ def _repeat(
     for _ in range(N_REPETITIONS):
         white = line.residual_deviation * generator.normal(size=gamma.size + settle)
         noise = lfilter([math.sqrt(1 - correlation**2)], [1, -correlation], white)[settle:]
-        maxima.append(float(two_sided_average(gamma, wide + noise, half_width)[candidates].max()))
+        maxima.append(float(average_over_strain(gamma, wide + noise, half_width)[candidates].max()))
         again = linear_fit(gamma[elastic], (smooth + noise)[elastic])
         again = replace(again, statistical_inefficiency=inefficiency)
         row = _offset_crossing(gamma, smooth + noise, elastic, again, offset)
