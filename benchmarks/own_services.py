@@ -82,12 +82,16 @@ class OwnServices:
         ]  # fmt: skip
 
     def queued(self) -> int:
-        """Return how many messages RabbitMQ holds, waiting or being worked on."""
+        """Return how many tasks of the daemon RabbitMQ holds, waiting or being worked on.
+
+        Its other queues are mailboxes of single processes for what is announced to all of them.
+        """
         out = subprocess.run(
-            self._as('rabbitmq', str(self.rabbitmqctl), '-q', 'list_queues', '--no-table-headers', 'messages'),
+            self._as('rabbitmq', str(self.rabbitmqctl), '-q', 'list_queues', '--no-table-headers', 'name', 'messages'),
             env=self._rabbit_environment(), capture_output=True, text=True, check=True, timeout=120,
         ).stdout  # fmt: skip
-        return sum(int(line) for line in out.split() if line.isdigit())
+        rows = [line.rsplit(None, 1) for line in out.splitlines() if line.strip()]
+        return sum(int(number) for name, number in rows if name.endswith('.process.queue'))
 
     def stop(self) -> None:
         """End the servers and remove their folder."""
