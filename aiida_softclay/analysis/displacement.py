@@ -222,7 +222,8 @@ def mean_squared_displacement(
     n_frames = n_frames_of(trajectory)
     duration = spacing * (n_frames - 1)
     longest = duration / 2 if max_lag_ps is None else min(max_lag_ps, duration)
-    n_lags = round(longest / spacing) + 1
+    # Half of an odd number of intervals must not hang on the last digit of the times.
+    n_lags = round(longest / spacing - 1e-6) + 1
     wanted = atom_classes_of(trajectory, species, classes)
     path = None if reference is None else np.asarray(reference, dtype=float)
     if path is not None and path.shape != (n_frames, 3):
