@@ -103,6 +103,7 @@ class AmorphousWorkChain(ProtocolMixin, GlassEnergiesMixin, GlassChecksMixin, Wo
         spec.exit_code(410, 'ERROR_MD', message='the molecular dynamics run failed: {message}')
         spec.exit_code(501, 'ERROR_LOST_ATOMS', message='atoms were lost: {message}')
         spec.exit_code(502, 'ERROR_NOT_FINITE', message='the energy is not finite: {message}')
+        spec.exit_code(504, 'ERROR_TEMPERATURE_RUNAWAY', message='{message}')
         spec.exit_code(
             510, 'ERROR_DENSITY',
             message='the glass has {ratio:.2f} times the density of the unmixed crystals, outside {low:g} to {high:g}: '
@@ -268,11 +269,9 @@ class AmorphousWorkChain(ProtocolMixin, GlassEnergiesMixin, GlassChecksMixin, Wo
         if md.is_finished_ok:
             return None
         message = md.exit_message or str(md.process_state)
-        codes = MdWorkChain.exit_codes
-        if md.exit_status == codes.ERROR_LOST_ATOMS.status:
-            return self.exit_codes.ERROR_LOST_ATOMS.format(message=message)
-        if md.exit_status == codes.ERROR_NOT_FINITE.status:
-            return self.exit_codes.ERROR_NOT_FINITE.format(message=message)
+        for name in ('ERROR_LOST_ATOMS', 'ERROR_NOT_FINITE', 'ERROR_TEMPERATURE_RUNAWAY'):
+            if md.exit_status == MdWorkChain.exit_codes[name].status:
+                return self.exit_codes[name].format(message=message)
         return self.exit_codes.ERROR_MD.format(message=message)
 
     def should_extend(self):
