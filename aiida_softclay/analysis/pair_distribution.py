@@ -161,6 +161,8 @@ class PhaseFit:
         The sum, at all points that were given.
     n_independent : float
         Independent points behind the errors.
+    covariance : ndarray, shape (n_phases, n_phases)
+        Of the scales, in their order.
     """
 
     scales: dict[str, float]
@@ -168,6 +170,7 @@ class PhaseFit:
     residual: float
     calculated: Array
     n_independent: float
+    covariance: Array
 
     def fractions(
         self, mean_scattering: Mapping[str, float], atoms_per_formula: Mapping[str, float]
@@ -189,6 +192,22 @@ class PhaseFit:
                    for name, scale in self.scales.items()}  # fmt: skip
         total = sum(amounts.values())
         return {name: amount / total for name, amount in amounts.items()}
+
+    def fraction_errors(
+        self, mean_scattering: Mapping[str, float], atoms_per_formula: Mapping[str, float]
+    ) -> dict[str, float]:
+        r"""Return the standard errors of :meth:`fractions`, with the scales as correlated as the fit leaves them.
+
+        The amounts are :math:`a_i = g_i s_i`, so that :math:`\partial x_i / \partial s_k = g_k (\delta_{ik} - x_i) / A`
+        with their sum A.
+        """
+        names = list(self.scales)
+        per_scale = np.array([1 / mean_scattering[name] ** 2 / atoms_per_formula[name] for name in names])
+        shares = np.array(list(self.fractions(mean_scattering, atoms_per_formula).values()))
+        total = float(per_scale @ np.array(list(self.scales.values())))
+        slopes = (np.eye(len(names)) - shares[:, None]) * per_scale / total
+        variances = np.einsum('ik,kl,il->i', slopes, self.covariance, slopes)
+        return dict(zip(names, np.sqrt(variances).tolist(), strict=True))
 
 
 def fit_phases(
@@ -248,5 +267,5 @@ def fit_phases(
         scales=dict(zip(phases, scales.tolist(), strict=True)),
         scale_errors=dict(zip(phases, np.sqrt(np.diag(covariance)).tolist(), strict=True)),
         residual=weighted_residual(target[inside], design @ scales), calculated=table.T @ scales,
-        n_independent=n_independent,
+        n_independent=n_independent, covariance=covariance,
     )  # fmt: skip

@@ -31,6 +31,7 @@ ANALYSES = {
     'ionic_conductivity': 'aiida_softclay.calcfunctions.onsager:analyse_ionic_conductivity',
     'mobility_classes': 'aiida_softclay.calcfunctions.ion_motion:analyse_mobility_classes',
     'pair_distributions': 'aiida_softclay.calcfunctions.structure_series:analyse_pair_distributions',
+    'phase_fit': 'aiida_softclay.calcfunctions.phase_fit:fit_measured_phases',
     'plasticity': 'aiida_softclay.calcfunctions.plasticity:analyse_plasticity',
     'scattering': 'aiida_softclay.calcfunctions.scattering:analyse_scattering',
 }

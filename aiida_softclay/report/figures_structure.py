@@ -236,17 +236,44 @@ def scattering(source: Source) -> Iterator[Panel]:
         yield 'measured_pdf', source.curve, lambda axes, curve: _measured(axes, curve, scale, residual)
 
 
+def _against(axes: Any, x: Any, measured: Any, calculated: Any, name: str) -> None:
+    """Draw measured points, a calculated curve through them, and their difference below both."""
+    below = min(measured.min(), calculated.min()) - 0.6 * np.ptp(measured - calculated)
+    axes.plot(x, measured, 'o', ms=2, mfc='none', mew=0.6, color=GREY, label='measured')
+    axes.plot(x, calculated, color=COLOURS[1], label=name)
+    axes.plot(x, measured - calculated + below, color=INK, lw=0.7, label='difference, shifted')
+    axes.axhline(below, color=GREY, lw=0.4)
+
+
 def _measured(axes: Any, curve: orm.ArrayData, scale: dict[str, Any] | None, residual: dict[str, Any] | None) -> None:
     """Draw the measured G(r), the calculated one at its best scale, and their difference below (you2025, Fig. 2d)."""
-    r, measured = curve.get_array('measured_r'), curve.get_array('measured_G')
     calculated = curve.get_array('calculated_G') * (1.0 if scale is None else scale['value'])
-    below = min(measured.min(), calculated.min()) - 0.6 * np.ptp(measured - calculated)
-    axes.plot(r, measured, 'o', ms=2, mfc='none', mew=0.6, color=GREY, label='measured')
-    axes.plot(r, calculated, color=COLOURS[1], label='calculated, scaled')
-    axes.plot(r, measured - calculated + below, color=INK, lw=0.7, label='difference, shifted')
-    axes.axhline(below, color=GREY, lw=0.4)
+    _against(axes, curve.get_array('measured_r'), curve.get_array('measured_G'), calculated, 'calculated, scaled')
     text = '' if residual is None else f', $R_w$ = {residual["value"]:.3f}'
     axes.set(xlabel=label('r', unit_in(curve, 'measured_r', 'Å')), ylabel=label('G(r)', unit_in(curve, 'measured_G')))
     axes.set(title=f'Measured and calculated{text}')
     headroom(axes, 0.2)
     legend(axes, ncols=3, loc='upper right')
+
+
+@panels_for('phase_fit')
+def phase_fit(source: Source) -> Iterator[Panel]:
+    """Yield the measured curve, the sum of two phases, each of them, and the residual."""
+    if source.curve is not None:
+        yield 'phase_fit', source.curve, lambda axes, curve: _phases(axes, curve, source)
+
+
+def _phases(axes: Any, curve: orm.ArrayData, source: Source) -> None:
+    x, y = ('r', 'G') if 'r' in curve.get_arraynames() else ('q', 'S')
+    formulas, points = source.context.get('formulas', {}), curve.get_array(x)
+    _against(axes, points, curve.get_array(f'measured_{y}'), curve.get_array(f'fit_{y}'), 'fit')
+    for name, colour in (('first', COLOURS[0]), ('second', COLOURS[2])):
+        share = source.row(f'phase_fit.{name}.formula_fraction')
+        text = subscripts(formulas.get(name, name)) + ('' if share is None else f', {100 * share["value"]:.3g} %')
+        axes.plot(points, curve.get_array(f'{name}_{y}'), color=colour, lw=0.7, label=text, zorder=1)
+    residual = source.row('phase_fit.weighted_residual')
+    text = '' if residual is None else f', $R_w$ = {residual["value"]:.3f}'
+    axes.set(xlabel=label(x, unit_in(curve, x)), ylabel=label(f'{y}({x})', unit_in(curve, f'measured_{y}')))
+    axes.set(title=f'Fit of two phases{text}')
+    headroom(axes, 0.3)
+    legend(axes, ncols=2, loc='upper right')

@@ -101,6 +101,22 @@ def test_missing_and_broken_trajectories_are_named(aiida_profile, code, tmp_path
     assert 'Error' in job.exit_message
 
 
+def test_a_fit_of_curves_needs_no_trajectory(aiida_profile, code):
+    r = np.arange(0.5, 12.0, 0.05)
+    first, second = np.sin(3 * r), np.sin(2.2 * r)
+    curves = {'measured': {'r': r, 'G': 0.7 * first + 0.3 * second}, 'first': {'r': r, 'G_x_ray': first},
+              'second': {'r': r, 'G_x_ray': second}}  # fmt: skip
+    results, job = run_get_node(
+        AnalysisCalculation, code=code, analysis='phase_fit', trajectories={},
+        parameters={'formulas': {'first': 'Al3O2Cl5', 'second': 'LiCl'}},
+        arrays={name: orm.ArrayData(curve) for name, curve in curves.items()},
+    )  # fmt: skip
+    assert job.is_finished_ok, job.exit_message
+    found = rows(results['results'])
+    assert found['phase_fit.first.scale'][0] == pytest.approx(0.7)
+    assert found['phase_fit.second.scale'][0] == pytest.approx(0.3)
+
+
 @pytest.mark.parametrize(
     ('changes', 'sentence'),
     [
@@ -121,9 +137,9 @@ def test_bad_jobs_are_refused_at_submission(aiida_profile, code, tmp_path, chang
 
 
 @pytest.mark.parametrize('name', ANALYSES)
-def test_every_analysis_takes_a_trajectory_and_parameters(name):
+def test_every_analysis_takes_data_and_parameters(name):
     found = find_analysis(name)
-    assert found.trajectories
+    assert found.trajectories or found.arrays
     assert found.problem(set(), set()) is not None
     assert found.problem(set(found.trajectories), set(found.arrays)) is None
 

@@ -18,6 +18,7 @@ from aiida_softclay.calcfunctions import (
     ion_motion,
     mechanics,
     onsager,
+    phase_fit,
     plasticity,
     scattering,
     structure_analysis,
@@ -296,7 +297,7 @@ def outputs_of(name, folder):
             {'species': 'Li', 'cutoffs': {'Cl': 3.2}, 'upper': 0.6, 'lower': 0.4, 'bin_width': 0.2}
         )),
         'pair_distributions': lambda: body(structure_series.analyse_pair_distributions)(shaken(folder), orm.Dict({})),
-        'plasticity': lambda: strain(folder),
+        'phase_fit': phases_in_a_measurement, 'plasticity': lambda: strain(folder),
         'scattering': lambda: body(scattering.analyse_scattering)(shaken(folder), orm.Dict({}), measured()),
         'screening': lambda: {'results': pairs_of_salts()}, 'stress_pulse': pulsed,
         'thermodynamics': lambda: {'results': reactions()},
@@ -311,6 +312,18 @@ def shaken(folder, n_frames=20):
     sigma = np.linspace(0.05, 0.25, n_frames)[:, None, None]
     noise = rng.normal(size=(n_frames, len(atoms), 3)) * sigma
     return trajectory(folder, atoms.positions + noise, atoms.cell[:], atoms.numbers, name='shaken')
+
+
+def phases_in_a_measurement():
+    """Two waves of the right size for a glass and a salt, and a measurement that is not quite their sum."""
+    r = np.arange(0.5, 12.0, 0.02)
+    glass, salt = (
+        3 * np.sin(2 * np.pi * r / length) * np.exp(-fading * r) for length, fading in ((2.1, 0.3), (2.6, 0.1))
+    )
+    node = orm.ArrayData({'r': r, 'G': 0.8 * glass + 0.2 * salt + 0.1 * np.cos(9 * r)})
+    models = {name: orm.ArrayData({'r': r, 'G_x_ray': curve}) for name, curve in (('first', glass), ('second', salt))}
+    parameters = {'formulas': {'first': 'Al3O2Cl5', 'second': 'LiCl'}, 'resolution': 24.0}
+    return body(phase_fit.fit_measured_phases)(orm.Dict(parameters), node, **models)
 
 
 def measured():

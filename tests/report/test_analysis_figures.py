@@ -178,6 +178,22 @@ def test_scattering(drawn):
     assert f'{residual:.3f}' in found['measured_pdf'].get_title(loc='left')
 
 
+def test_phase_fit(drawn):
+    found = drawn('phase_fit')
+    axes = found['phase_fit']
+    assert labels(axes) == ('r (Å)', 'G(r) (Å⁻²)')
+    share = found.source.row('phase_fit.second.formula_fraction')['value']
+    assert texts(axes) == [
+        'measured', 'fit', 'difference, shifted', f'Al₃O₂Cl₅, {100 * (1 - share):.3g} %', f'LiCl, {100 * share:.3g} %'
+    ]  # fmt: skip
+    assert np.array_equal(line(axes, 'fit')[1], found.array('fit_G'))
+    assert np.allclose(found.array('first_G') + found.array('second_G'), found.array('fit_G'))
+    difference = line(axes, 'difference, shifted')[1]
+    assert np.allclose(np.diff(difference), np.diff(found.array('residual_G')))
+    assert difference.max() < found.array('fit_G').min()
+    assert f'{found.source.row("phase_fit.weighted_residual")["value"]:.3f}' in axes.get_title(loc='left')
+
+
 def test_plasticity(drawn):
     found = drawn('plasticity')
     assert list(found.axes) == ['plasticity', 'zones', 'layers', 'classes', 'd2min']
