@@ -10,9 +10,9 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .neighbours import neighbours, uses_minimum_image
+from .pair_kernel import pairs_within
 from .percolation import periodic_parts
-from .trajectory import Array, IntArray, cell_heights
+from .trajectory import Array, IntArray
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ def shear_zones(
 ) -> ShearZones:
     """Return the clusters of the atoms of large non-affine displacement: the shear transformation zones.
 
-    Selected atoms closer than ``cutoff`` belong to one zone (gupta2023, Fig. 2b–e, marks such zones by eye). What
+    Selected atoms closer than ``cutoff`` belong to one zone (gupta2023, Fig. 2b–e, marks such zones by eye); in a cell
+    below twice the cutoff, the images of an atom count one by one. What
     clustering means is told by the same number of atoms taken at random from all.
 
     Parameters
@@ -117,7 +118,7 @@ def shear_zones(
     Raises
     ------
     ValueError
-        If no atom is selected, one does not exist, or the cell is smaller than twice the cutoff.
+        If no atom is selected, one does not exist, or the cutoff or a position makes no sense.
     """
     points, matrix = np.asarray(positions, dtype=float), np.asarray(cell, dtype=float)
     chosen = np.unique(np.asarray(selected, dtype=np.int64))
@@ -126,12 +127,7 @@ def shear_zones(
         raise ValueError('no atom was selected: there is nothing to cluster')
     if chosen[0] < 0 or chosen[-1] >= n_atoms:
         raise ValueError(f'there are {n_atoms} atoms, the selection asks for {chosen[0]} … {chosen[-1]}')
-    if not uses_minimum_image(matrix, cutoff):
-        raise ValueError(
-            f'the cell ({cell_heights(matrix).min():.3g} Å high) is smaller than twice the cutoff of {cutoff:g} Å: '
-            'zones cannot be told from their periodic images'
-        )
-    found = neighbours(points, matrix, cutoff)
+    found = pairs_within(points, matrix, cutoff)
     generator = np.random.default_rng(0)
     draws = [
         _mean_size(_cluster_sizes(n_atoms, generator.permutation(n_atoms)[: chosen.size], found.first, found.second))
@@ -139,11 +135,12 @@ def shear_zones(
     ]
     row = np.full(n_atoms, -1)
     row[chosen] = np.arange(chosen.size)
-    fractions = (points @ np.linalg.inv(matrix))[chosen]
-    # Half of the bonds: every pair is listed in both directions.
-    bonds = (row[found.first] >= 0) & (row[found.second] >= 0) & (found.first < found.second)
+    inverse = np.linalg.inv(matrix)
+    fractions = (points @ inverse)[chosen]
+    bonds = (row[found.first] >= 0) & (row[found.second] >= 0)
     i, j = row[found.first[bonds]], row[found.second[bonds]]
-    parts = periodic_parts(chosen.size, i, j, -np.rint(fractions[j] - fractions[i]))
+    # The image that is meant, which in a small cell is one of several.
+    parts = periodic_parts(chosen.size, i, j, np.rint(found.vectors[bonds] @ inverse - fractions[j] + fractions[i]))
     whole, sizes = (fractions + parts.image) @ matrix, parts.sizes
     zones = [
         _zone(chosen, np.flatnonzero(parts.label == part), whole, matrix, int(parts.dimension[part]))

@@ -112,14 +112,39 @@ def test_localisation_without_order_is_zero_on_average():
     assert even.layering == pytest.approx(0)
 
 
+@pytest.mark.parametrize('seed', range(6))
+def test_small_cells_have_the_zones_of_their_supercells(seed):
+    """Heights from 5 to 12 Å, a cutoff of 4 Å: what ends within the cell is there once in every copy of it."""
+    rng = np.random.default_rng(seed)
+    cell = np.array([[5.0, 0, 0], [1.5, 9.0, 0], [-1.0, 2.0, 12.0]])
+    positions = rng.uniform(size=(40, 3)) @ cell
+    selected = rng.choice(40, 9, replace=False)
+    copies = np.indices((2, 2, 2)).reshape(3, -1).T
+    large = np.concatenate([positions + copy @ cell for copy in copies])
+    many = np.concatenate([selected + 40 * number for number in range(8)])
+    small_zones = shear_zones(positions, cell, selected, cutoff=4.0, minimum_size=1, n_random=2).zones
+    zones = shear_zones(large, 2 * cell, many, cutoff=4.0, minimum_size=1, n_random=2).zones
+    ended = [(zone.size, round(zone.radius_of_gyration, 6)) for zone in small_zones if zone.dimension == 0]
+    found = [(zone.size, round(zone.radius_of_gyration, 6)) for zone in zones if zone.dimension == 0]
+    assert sorted(found) == sorted(8 * ended)
+    assert {zone.dimension for zone in zones} == {zone.dimension for zone in small_zones}
+
+
+def test_an_atom_that_reaches_its_own_image_is_a_thread():
+    cell = np.diag([3.5, 20.0, 20.0])
+    positions = np.array([[0.0, 5, 5], [1.0, 15, 15]])
+    zones = shear_zones(positions, cell, [0], cutoff=4.0, minimum_size=1, n_random=2).zones
+    assert [(zone.size, zone.dimension) for zone in zones] == [(1, 1)]
+
+
 def test_what_makes_no_zone_is_a_sentence():
     positions = atoms() @ CELL
     with pytest.raises(ValueError, match='no atom was selected'):
         shear_zones(positions, CELL, [])
     with pytest.raises(ValueError, match='there are 2000 atoms'):
         shear_zones(positions, CELL, [2000])
-    with pytest.raises(ValueError, match='smaller than twice the cutoff'):
-        shear_zones(positions, CELL, [1], cutoff=17.0)
+    with pytest.raises(ValueError, match='cutoff must be positive'):
+        shear_zones(positions, CELL, [1], cutoff=0.0)
     with pytest.raises(ValueError, match='not all zero'):
         localisation(np.zeros(2000), positions, CELL)
     with pytest.raises(ValueError, match='divided into 10 layers'):
