@@ -15,7 +15,7 @@ from aiida_softclay.analysis.electrochemical_window import electrochemical_windo
 from aiida_softclay.analysis.hull_energy import hull_energies
 from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.reaction_energy import mixed_composition, reaction_at_ratio, reaction_energies
-from aiida_softclay.analysis.screening import screen_pair
+from aiida_softclay.analysis.screening import ScreenedPair, screen_pair
 from aiida_softclay.analysis.thermodynamics import (
     ENTRIES_SCHEMA,
     EntriesError,
@@ -256,10 +256,33 @@ def assess_thermodynamics(entries: orm.Dict, parameters: orm.Dict) -> orm.Dict:
 def screen_salts(entries: orm.Dict, parameters: orm.Dict) -> orm.Dict:
     """Return pairs of salts against the criteria of gupta2023.
 
-    ``parameters``: ``pairs`` (list of two ids or formulas each) and optionally ``molecular_solids``.
+    ``parameters``: ``pairs`` (list of two ids or formulas each) and optionally ``molecular_solids``. The energies of
+    reaction follow the results schema; ``pairs`` beside them is the table of criteria.
     """
     table = parse_entries(entries.get_dict())
     given = parameters.get_dict()
     solids = given.get('molecular_solids') or ()
-    rows = [screen_pair(table, *pair, more_molecular_solids=solids).as_dict() for pair in given['pairs']]
-    return orm.Dict({'schema': 'softclay-screening/1', 'pairs': rows, 'phase_set': phase_set(table).as_dict()})
+    screened = [screen_pair(table, *pair, more_molecular_solids=solids) for pair in given['pairs']]
+    about = phase_set(table)
+    notes = _warnings(entries.get_dict())
+    energies = [_pair_energy(pair, about.statement, len(about.ids), notes) for pair in screened]
+    # A pair that is asked for twice has one energy.
+    results = results_dict(
+        {energy.name: energy for energy in energies}.values(), engine=table[0].engine, phase_set=about.as_dict()
+    )
+    return orm.Dict({**results, 'pairs': [pair.as_dict() for pair in screened], 'phase_set': about.as_dict()})
+
+
+def _pair_energy(pair: ScreenedPair, statement: str, n_phases: int, warnings: list[str]) -> Quantity:
+    """Return the driving force of a pair of salts; without a value where the table lacks one of them."""
+    name, reaction = f'reaction_energy.{pair.first}-{pair.second}', pair.reaction
+    notes = list(warnings) + ([pair.contradicts] if pair.contradicts else [])
+    if reaction is None:
+        notes.append(f'The table lacks {pair.first} or {pair.second}: there is no energy of their reaction.')
+    equation = '' if reaction is None else f': {reaction.equation}'
+    return _quantity(
+        name, None if reaction is None else reaction.energy, None if reaction is None else reaction.error, PER_ATOM,
+        'Most negative energy of reaction of the two salts over all ratios, per atom of the reactants (Richards et '
+        f'al., Chem. Mater. 28, 266 (2016)){equation}', n_samples=n_phases, conditions={'phase_set': statement},
+        warnings=notes,
+    )  # fmt: skip

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from aiida_softclay.analysis.quantity import check_results
+
 #: Made up, eV per formula unit: 3 LiCl + 2 GaF3 -> Li3GaF6 + GaCl3 releases 1.4 eV on 14 atoms.
 ENERGIES = {
     'LiCl': -4.0, 'GaF3': -12.0, 'Li3GaF6': -32.4, 'GaCl3': -5.0, 'LiF': -6.6, 'Li': 0.0, 'Ga': 0.0, 'F2': 0.0,
@@ -69,6 +71,16 @@ def test_provenance_and_screening(aiida_profile):
     assert results['numbers'][0]['value'] == pytest.approx(-100)
     rows = screen_salts(node, Dict({'pairs': [['LiCl', 'GaF3'], ['LiI', 'GaF3']]}))
     assert [row['outlook'] for row in rows['pairs']] == ['open', 'ruled out']
+    content = rows.get_dict()
+    check_results(content)
+    numbers = {row['name']: row for row in content['numbers']}
+    assert list(numbers) == ['reaction_energy.LiCl-GaF3', 'reaction_energy.LiI-GaF3']
+    assert numbers['reaction_energy.LiCl-GaF3']['value'] == pytest.approx(-100)
+    assert numbers['reaction_energy.LiCl-GaF3']['unit'] == results['numbers'][0]['unit']
+    assert content['pairs'][0]['reaction']['equation'] in numbers['reaction_energy.LiCl-GaF3']['definition']
+    missing = screen_salts(node, Dict({'pairs': [['NaCl', 'GaF3']]}))['numbers'][0]
+    assert missing['value'] is None
+    assert any('lacks NaCl' in text for text in missing['warnings'])
 
 
 @pytest.mark.parametrize(('name', 'atoms'), [('LiCl', 2), ('GaF3', 8), ('LiGaCl4', 24), ('Li', 1)])
