@@ -222,8 +222,8 @@ class MdPlan(BaseModel):
     are drawn with ``seed`` at the first stage with dynamics (unless velocities are given) and again after each
     minimisation, which removes them. ``dump_elements`` are those whose atoms are in the trajectory, all if not given;
     its positions are rounded to ``position_resolution_A``, or kept in single precision if that is null.
-    A run hotter than ``max_temperature_K`` is stopped; by default five times the highest target of its stage plus
-    1000 K.
+    A run hotter than ``max_temperature_K`` is stopped; by default five times the highest target of its stage and
+    the one before it, plus 1000 K.
     """
 
     model_config = ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
@@ -430,10 +430,11 @@ class MdPlan(BaseModel):
             return None
         if self.max_temperature_K is not None:
             return self.max_temperature_K
-        for item in reversed(self.stages[: index + 1]):
-            if targets := stage_targets(item):
-                return RUNAWAY_FACTOR * max(targets) + RUNAWAY_MARGIN_K
-        return None
+        # A stage begins as hot as the one before it was.
+        known = [targets for item in self.stages[: index + 1] if (targets := stage_targets(item))][-2:]
+        if not known:
+            return None
+        return RUNAWAY_FACTOR * max(max(targets) for targets in known) + RUNAWAY_MARGIN_K
 
     def needs_velocities(self, index: int) -> bool:
         """Return whether the stage has dynamics and nothing before it, in this plan, gave the atoms velocities."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiida_softclay.analysis.selection import TrustLevels
-from aiida_softclay.calculations.md_plan import MdPlan, PlanError
+from aiida_softclay.calculations.md_plan import LARGEST_SHEAR_STRAIN, MdPlan, PlanError
 
 #: Name of the stage of an exploration run whose frames are judged, and of the minimisation before it.
 STAGE, RELAXATION = 'explore', 'relax'
@@ -45,7 +45,7 @@ def exploration_plan(
         the cell), or ``shear_component`` and ``shear_rate_per_ps`` for a cell strained at a constant rate with its
         other components at zero stress.
     generation : int
-        From 0; the duration is multiplied by ``duration_growth`` for each.
+        From 0; the duration is multiplied by ``duration_growth`` for each, up to a shear strain of 1.
     seed : int
         Of the velocities.
 
@@ -57,6 +57,10 @@ def exploration_plan(
     timestep = float(exploration['timestep_ps'])
     stride = max(1, round(float(exploration['frame_every_ps']) / timestep))
     duration = float(condition['duration_ps']) * float(exploration.get('duration_growth', 1.0)) ** generation
+    if rate := abs(float(condition.get('shear_rate_per_ps') or 0.0)):
+        # A cell is sheared by its own height at most; what the condition asks for by itself is not shortened.
+        longest = max(LARGEST_SHEAR_STRAIN / rate, float(condition['duration_ps']))
+        duration = min(duration, longest // (stride * timestep) * stride * timestep)
     stage: dict[str, Any] = {
         'name': STAGE,
         'duration_ps': max(round(duration / timestep / stride), 1) * stride * timestep,

@@ -113,7 +113,7 @@ def test_a_glass_whose_ions_sit_on_each_other_is_refused(lmp_code):
         overrides={
             'n_atoms': 64, 'density_range': [0.0, 9.0], 'contact_fraction': 1.0,
             'melt': {'duration_ps': 0.1, 'dump_every': 50}, 'equilibrate': {'duration_ps': 0.1, 'dump_every': 50},
-            'relax': {'max_steps': 30, 'closing_pressure_GPa': 20.0}, 'steps': ['relax', 'melt', 'equilibrate'],
+            'relax': {'max_steps': 60, 'closing_pressure_GPa': 2.0}, 'steps': ['relax', 'melt', 'equilibrate'],
         },
         interface=to_structure(crystal_interface(), 'slab'),
     )  # fmt: skip

@@ -93,6 +93,7 @@ class StubMd(StubBase):
         super().define(spec)
         spec.exit_code(EXPLODED, 'ERROR_LOST_ATOMS', message='atoms were lost')
         spec.exit_code(502, 'ERROR_NOT_FINITE', message='not finite')
+        spec.exit_code(504, 'ERROR_TEMPERATURE_RUNAWAY', message='too hot')
 
     @classmethod
     def get_builder_from_protocol(cls, code, structure, plan, *, potential, committee, options):

@@ -85,7 +85,8 @@ def test_deviations_are_those_of_deepmd(models, lmp_code, dp_program, tmp_path):
              'max_force_deviation_eV_A', 'min_force_deviation_eV_A', 'avg_force_deviation_eV_A']  # fmt: skip
     for column, name in enumerate(names, start=1):
         found = np.concatenate([deviation.get_array(name) for deviation in deviations])
-        np.testing.assert_allclose(found, reference[:, column], atol=2e-4, err_msg=name)
+        # The stored positions are rounded to 0.001 Å; forces change by some eV/Å over one Å.
+        np.testing.assert_allclose(found, reference[:, column], atol=3e-3, err_msg=name)
     assert deviation.base.attributes.get('units')['max_force_deviation_eV_A'] == 'eV/Å'
     assert node.outputs.statistics['committee'] == [models[1].uuid]
 
