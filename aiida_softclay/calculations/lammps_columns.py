@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aiida_softclay.calculations.md_plan import DynamicsStage, MdPlan
+from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.calculations.md_stages import DynamicsStage
 
 CENTRES_SUFFIX = '.centres.txt'
 AVERAGES_SUFFIX = '.averages.txt'

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from aiida_softclay.calculations.md_plan import MdPlan, MinimiseStage
+from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.calculations.md_stages import MinimiseStage
 
 #: Columns after the step: standard deviations over the models. That of a force is the length of the deviation vector of
 #: one atom, that of the virial one of its nine components, for each atom of the system (DeePMD-kit, "Calculate Model

@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiida_softclay.calculations.lammps_columns import column_fixes, definition_lines
-from aiida_softclay.calculations.md_plan import (
+from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.calculations.md_stages import (
     COMPONENTS,
     SHEAR_COMPONENTS,
     DeformStage,
     DynamicsStage,
-    MdPlan,
     MinimiseStage,
     NptStage,
     NveStage,

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from aiida_softclay.calculations.lammps_columns import AVERAGED_KEYWORDS, AVERAGES_SUFFIX, CENTRES_SUFFIX
 from aiida_softclay.calculations.lammps_script import BAR_PER_GPA
-from aiida_softclay.calculations.md_plan import COMPONENTS, MdPlan, MinimiseStage
+from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.calculations.md_stages import COMPONENTS, MinimiseStage
 from aiida_softclay.parsers.lammps_results import ARRAY_NAMES, THERMO_UNITS
 
 AVERAGED = ('temp', 'pe', 'etotal', 'vol', 'density')

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiida_softclay.calculations.lammps_committee import DEVIATION_COLUMNS, deviation_stride
-from aiida_softclay.calculations.md_plan import MdPlan, MinimiseStage
+from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.calculations.md_stages import MinimiseStage
 from aiida_softclay.parsers.lammps_log import StageLog
 
 DEVIATION_UNITS = {

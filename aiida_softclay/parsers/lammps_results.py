@@ -12,7 +12,8 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from aiida_softclay.calculations.lammps_script import BAR_PER_GPA, DUMP_SUFFIX, THERMO_KEYWORDS, Resume
-from aiida_softclay.calculations.md_plan import MdPlan, MinimiseStage
+from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.calculations.md_stages import MinimiseStage
 from aiida_softclay.data.trajectory_file import InvalidTrajectoryError, TrajectoryFile
 from aiida_softclay.parsers.lammps_files import iter_dump, restart_step
 from aiida_softclay.parsers.lammps_log import RunLog, StageLog

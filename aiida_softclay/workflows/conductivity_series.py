@@ -9,7 +9,7 @@ from aiida import orm
 
 from aiida_softclay.calcfunctions.series import combine_runs
 from aiida_softclay.calcfunctions.temperature_series import analyse_temperatures, join_tables
-from aiida_softclay.calculations.md_plan import LARGEST_TEMPERATURE_K
+from aiida_softclay.calculations.md_stages import LARGEST_TEMPERATURE_K
 from aiida_softclay.workflows.conductivity import ConductivityWorkChain
 from aiida_softclay.workflows.experiment_series import SETTINGS, ExperimentSeriesWorkChain
 from aiida_softclay.workflows.protocol import recursive_merge

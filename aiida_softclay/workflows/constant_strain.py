@@ -13,7 +13,8 @@ from ase import Atoms
 from aiida_softclay.calcfunctions.mechanics import analyse_stress_strain_curve
 from aiida_softclay.calcfunctions.plasticity import analyse_plasticity
 from aiida_softclay.calculations.lammps_system import lammps_cell
-from aiida_softclay.calculations.md_plan import COMPONENTS, SHEAR_COMPONENTS, MdPlan
+from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.calculations.md_stages import COMPONENTS, SHEAR_COMPONENTS
 from aiida_softclay.structures.ions import IONIC_RADII
 from aiida_softclay.workflows.experiment import ExperimentWorkChain
 

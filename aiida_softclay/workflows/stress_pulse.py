@@ -9,7 +9,8 @@ from typing import Any
 from aiida import orm
 
 from aiida_softclay.calcfunctions.mechanics import analyse_pulses
-from aiida_softclay.calculations.md_plan import COMPONENTS, MdPlan
+from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.calculations.md_stages import COMPONENTS
 from aiida_softclay.workflows.experiment import ExperimentWorkChain
 
 
