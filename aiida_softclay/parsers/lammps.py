@@ -16,9 +16,10 @@ from aiida.parsers import Parser
 from aiida_softclay.calculations.lammps import MAX_RETRIEVED_BYTES, dumps_stay, resume_point, structure_symbols
 from aiida_softclay.calculations.lammps_committee import DEVIATION_FILE
 from aiida_softclay.calculations.lammps_resources import n_threads, ranks_of_job
-from aiida_softclay.calculations.lammps_script import FINAL_FILE, LOG_FILE, THERMO_KEYWORDS
+from aiida_softclay.calculations.lammps_script import FINAL_FILE, LOG_FILE
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.data.trajectory import MdTrajectoryData
+from aiida_softclay.parsers.lammps_checks import find_disagreement, find_runaway, missing_outputs
 from aiida_softclay.parsers.lammps_columns import AVERAGE_UNITS, average_arrays, centre_arrays, centre_units
 from aiida_softclay.parsers.lammps_deviation import DEVIATION_UNITS, DeviationLog, deviation_arrays, read_deviation
 from aiida_softclay.parsers.lammps_files import FinalState, read_final_dump
@@ -37,7 +38,6 @@ LARGEST_STDERR = 20_000
 #: AiiDA's own exit statuses for what schedulers do to a job lie between these.
 FIRST_SCHEDULER_STATUS, FIRST_MONITOR_STATUS = 110, 150
 KILLED_BY = {OUT_OF_WALLTIME: 'walltime_kill', OUT_OF_MEMORY: 'out_of_memory', NODE_FAILURE: 'node_failure'}
-TEMPERATURE_COLUMN = THERMO_KEYWORDS.index('temp')
 LOST_ATOMS = re.compile(r'Lost atoms|Atom count is inconsistent|atoms? (?:has )?moved out of', re.IGNORECASE)
 NOT_FINITE = re.compile(r'Non-numeric|not a number|\bnan\b', re.IGNORECASE)
 UNKNOWN_STYLE = re.compile(r'Unrecognized pair style|Unknown pair style', re.IGNORECASE)
@@ -287,7 +287,7 @@ class LammpsMdParser(Parser):
         if log.not_finite_step is not None or not all_finite:
             message = f'not finite at step {log.not_finite_step}' if log.not_finite_step is not None else 'positions'
             return codes.ERROR_NOT_FINITE.format(error=message, **where), 'not_finite'
-        if runaway := self._runaway(log):
+        if runaway := find_runaway(self.plan, log):
             return codes.ERROR_TEMPERATURE_RUNAWAY.format(**runaway), 'temperature_runaway'
         if disagreement := self._disagreement():
             return codes.ERROR_MODEL_DEVIATION.format(**disagreement), 'model_deviation'
@@ -299,7 +299,7 @@ class LammpsMdParser(Parser):
             return codes.ERROR_OUT_OF_WALLTIME.format(stage=restart['stage'], step=restart['step']), 'walltime'
         if not log.completed:
             return self._killed_code(log, restart, ended, stderr, where)
-        if missing := self._missing(final):
+        if missing := missing_outputs(self.plan, self.frames, self.resumed, final):
             return codes.ERROR_INCOMPLETE_OUTPUT.format(error='; '.join(missing)), 'incomplete_output'
         # Said outright, because AiiDA would else take the scheduler's word for the end of the job, such as a time limit
         # that was reached after LAMMPS had finished.
@@ -346,46 +346,10 @@ class LammpsMdParser(Parser):
             return codes.ERROR_NO_STAGE.format(error=_last_line(stderr) or 'it may have been killed'), 'killed'
         return codes.ERROR_INTERRUPTED.format(restart=point, **where), 'killed'
 
-    def _missing(self, final: FinalState | None) -> list[str]:
-        """Return what a run that completed should have left and did not."""
-        missing = [
-            f'{stage.name} has {self.frames.get(stage.name, 0)} frames, expected {self.plan.stage_frames(stage)}'
-            for stage in self.plan.stages
-            if stage.kind != 'minimise'
-            and stage.name in self.frames
-            and not (self.resumed and self.resumed.stage == stage.name)
-            and self.frames[stage.name] != self.plan.stage_frames(stage)
-        ]
-        if final is None:
-            missing.append('the final configuration is missing')
-        return missing
-
-    def _runaway(self, log: RunLog) -> dict[str, Any] | None:
-        """Return the first time at which the temperature was beyond the limit of its stage.
-
-        LAMMPS stops itself there; a run that was killed before it did still shows it in its rows.
-        """
-        for stage_log in log.stages:
-            if stage_log.name not in self.plan.stage_names:
-                continue
-            limit = self.plan.temperature_limit(stage_log.name)
-            found = [(int(row[0]), row[TEMPERATURE_COLUMN]) for row in stage_log.rows]
-            if stage_log is log.stage and log.runaway:
-                found = sorted([*found, log.runaway])
-            for step, temperature in found:
-                if limit is not None and temperature > limit:
-                    return {'stage': stage_log.name, 'step': step, 'temperature': temperature, 'limit': limit}
-        return None
-
     def _disagreement(self) -> dict[str, Any] | None:
-        """Return the first stage in which the models differ by more than the limit on average."""
         if 'max_model_deviation_eV_A' not in self.node.inputs:
             return None
-        limit = self.node.inputs.max_model_deviation_eV_A.value
-        for stage, values in self.deviations.items():
-            if not values['mean_eV_A'] <= limit:
-                return {'stage': stage, 'mean': values['mean_eV_A'], 'limit': limit}
-        return None
+        return find_disagreement(self.deviations, self.node.inputs.max_model_deviation_eV_A.value)
 
 
 def series_node(arrays: dict[str, Any], units: dict[str, str]) -> orm.ArrayData:
