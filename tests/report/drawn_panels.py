@@ -6,6 +6,7 @@ import numpy as np
 from aiida import orm
 from matplotlib.figure import Figure
 
+from aiida_softclay.report import analysis_figures  # noqa: F401 - it registers the panels
 from aiida_softclay.report.registry import Source, panels_from
 from aiida_softclay.report.style import style
 
