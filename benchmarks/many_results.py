@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,8 @@ import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from own_services import free_ports
 
 SHARE = 100
 MIXTURES = ('2LiCl-GaF3', '3LiCl-GaF3', 'MgCl2-GaF3', 'LiAlO0.75Cl2.5', 'Li3Al3O2Cl8')
@@ -190,15 +191,9 @@ def measure(name: str, n_studies: int, budget: float) -> bool:
     return within
 
 
-def free_port() -> int:
-    with socket.socket() as made:
-        made.bind(('127.0.0.1', 0))
-        return made.getsockname()[1]
-
-
 def start_postgresql(folder: Path) -> tuple[list[str], dict]:
     """Start a server of its own and return how to stop it and the configuration of its storage."""
-    port = free_port()
+    (port,) = free_ports(1)
     # The server refuses to run as root.
     prefix = ['runuser', '-u', 'postgres', '--'] if os.geteuid() == 0 else []
     if prefix:
@@ -220,6 +215,7 @@ def start_postgresql(folder: Path) -> tuple[list[str], dict]:
 
 
 def main() -> int:
+    """Measure on each storage that was asked for; return 1 if a query took longer than the budget, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--studies', type=int, default=10_000)
     parser.add_argument('--storage', nargs='+', choices=['sqlite', 'postgresql'], default=['sqlite', 'postgresql'])

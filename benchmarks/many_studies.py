@@ -38,6 +38,14 @@ ARGON = {'pair_lines': ['pair_style lj/cut 5.0', 'pair_coeff * * 0.0104 3.4']}
 
 
 def main() -> int:
+    """Run the studies on servers of their own and print what was counted.
+
+    Returns
+    -------
+    int
+        Exit status: 0 if every study finished once and nothing is left in the queue, 1 if not, 2 if a server is not
+        installed.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--studies', type=int, default=50)
     parser.add_argument('--workers', type=int, default=2, help='daemon workers')

@@ -23,6 +23,7 @@ FRACTION = 0.02
 
 
 def main() -> int:
+    """Run the script bare and as a workchain, print both; return 0 within the budget, 2 if the workchain failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--atoms-edge', type=int, default=8, help='fcc cells along each edge (8: 2048 atoms)')
     parser.add_argument('--ps', type=float, default=20.0, help='simulated time of each of two stages, ps')
