@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from ase.data import atomic_masses
 
 from .displacement import atom_classes_of, equal_spacing_ps, weighted_sums
 from .time_origins import displacement_products
-from .trajectory import Array, Trajectory, atomic_number, indices_of, masses_of
+from .trajectory import Array, Trajectory, atomic_number, indices_of, masses_of, times_ps_of
 
 #: Frames of reference other than an element, whose ions then stand still on average.
 CENTRE_OF_MASS = 'centre of mass'
@@ -184,14 +185,74 @@ def collective_from_centres(
     if (numbers < 1).any():
         raise ValueError('every species needs one atom at least')
     positions = np.stack(columns, axis=1)
-    if reference == CENTRE_OF_MASS:
-        masses = np.array([atomic_masses[atomic_number(name)] for name in names]) * numbers
-        path = np.einsum('fsi,s->fi', positions, masses / masses.sum())
-    elif reference == LABORATORY:
-        path = np.zeros((times.size, 3))
-    elif reference in names:
-        path = positions[:, names.index(reference)]
-    else:
-        raise ValueError(f'the reference {reference} is not among {", ".join(names)}')
+    path = _path_of_centres(positions, names, numbers, reference)
     sums = numbers[None, :, None] * (positions - path[:, None])
     return CollectiveDisplacement(names, tuple(numbers.tolist()), float(spacing[0]), sums, reference)
+
+
+def _path_of_centres(positions: Array, names: tuple[str, ...], numbers: npt.NDArray[Any], reference: str) -> Array:
+    """Return the path of a reference, shape (n_rows, 3), from the centres of all elements (n_rows, n_species, 3)."""
+    if reference == CENTRE_OF_MASS:
+        masses = np.array([atomic_masses[atomic_number(name)] for name in names]) * numbers
+        return np.asarray(np.einsum('fsi,s->fi', positions, masses / masses.sum()))
+    if reference == LABORATORY:
+        return np.zeros((len(positions), 3))
+    if reference not in names:
+        raise ValueError(f'the reference {reference} is not among {", ".join(names)}')
+    return np.asarray(positions[:, names.index(reference)])
+
+
+def reference_at_frames(
+    trajectory: Trajectory,
+    times_ps: npt.ArrayLike,
+    centres: Mapping[str, npt.ArrayLike],
+    counts: Mapping[str, int],
+    reference: str = CENTRE_OF_MASS,
+) -> Array:
+    """Return the path of a frame of reference at the frames of a trajectory that may lack elements of the system.
+
+    The centres are those of all atoms of each element, so that the centre of mass is that of the whole system although
+    the frames do not hold all of it.
+
+    Parameters
+    ----------
+    trajectory : Trajectory
+        Frames of some of the elements.
+    times_ps : array_like, shape (n_rows,)
+        Times of the rows; one of them at every frame.
+    centres : mapping of str to array_like, shape (n_rows, 3)
+        Every element of the system to the mean position of its atoms, unwrapped as in the frames, Å.
+    counts : mapping of str to int
+        Element to its number of atoms.
+    reference : str
+        ``centre of mass``, ``laboratory`` or an element, in the frames or not.
+
+    Returns
+    -------
+    ndarray, shape (n_frames, 3)
+        Å.
+
+    Raises
+    ------
+    ValueError
+        If a frame has no row, columns are missing or not finite, or an element is unknown.
+    """
+    if missing := sorted(set(counts) - set(centres)):
+        raise ValueError(f'the centres lack {", ".join(missing)}: the centre of mass needs every element')
+    rows, frames = np.asarray(times_ps, dtype=float), times_ps_of(trajectory)
+    if rows.size == 0:
+        raise ValueError('the centres have no rows')
+    half_a_step = 0.5 * float(trajectory.timestep_ps)
+    at = np.minimum(np.searchsorted(rows, frames - half_a_step), rows.size - 1)
+    apart = np.abs(rows[at] - frames) > half_a_step
+    if apart.any():
+        first = int(np.argmax(apart))
+        raise ValueError(
+            f'there are no centres at {frames[first]:g} ps, where frame {first} is: collective_every must divide '
+            'dump_every, and both must be of one run'
+        )
+    names = tuple(counts)
+    positions = np.stack([np.asarray(centres[name], dtype=float)[at] for name in names], axis=1)
+    if not np.isfinite(positions).all():
+        raise ValueError('the centres are not finite')
+    return _path_of_centres(positions, names, np.array([int(counts[name]) for name in names]), reference)

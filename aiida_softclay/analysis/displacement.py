@@ -323,7 +323,8 @@ def _read(
     n_frames = n_frames_of(trajectory)
     paths = np.empty((atoms.size, 3, n_frames), dtype=np.float32)
     centre = np.empty((n_frames if with_centre else 0, 3))
-    weights = masses_of(trajectory)
+    # A trajectory that lacks atoms has no masses of the whole, and needs none where another reference is given.
+    weights = masses_of(trajectory) if with_centre else np.ones(1)
     weights /= weights.sum()
     # Consecutive atoms are cut out, which costs nothing; others are gathered.
     together = atoms[-1] - atoms[0] + 1 == atoms.size

@@ -37,13 +37,13 @@ class IonicConductivity:
     total : Estimate
         :math:`\sigma_\mathrm{tot}` (eq. 2), from the displacement of all charge.
     own : dict of str to Estimate
-        :math:`\sigma^s_\alpha` (eq. 4): every ion with itself.
+        :math:`\sigma^s_\alpha` (eq. 4): every ion with itself; of species whose single ions are known.
     distinct : dict of str to Estimate
-        :math:`\sigma^d_\alpha` (eq. 5): different ions of one species.
+        :math:`\sigma^d_\alpha` (eq. 5): different ions of one species; of the same species.
     between : dict of (str, str) to Estimate
         :math:`\sigma^d_{\alpha\beta}` (eq. 7) with the charges' absolute values: positive where two species move along.
     nernst_einstein : Estimate
-        :math:`\sum_\alpha \sigma^s_\alpha`: ions that do not know of each other.
+        :math:`\sum_\alpha \sigma^s_\alpha`: ions that do not know of each other; ``nan`` unless all species are known.
     haven_ratio : Estimate
         :math:`H_\mathrm{R} = \sum_\alpha \sigma^s_\alpha / \sigma_\mathrm{tot}`.
     transference : dict of str to Estimate
@@ -108,6 +108,7 @@ def ionic_conductivity(
     temperature: float,
     window_ps: tuple[float, float] | None = None,
     hop_length: float = 2.0,
+    partial: bool = False,
 ) -> IonicConductivity:
     r"""Return the conductivity of all ions with its self and distinct parts and their errors.
 
@@ -135,6 +136,10 @@ def ionic_conductivity(
         lags of up to a tenth of the run, and to a half only from lags of up to a third.
     hop_length : float
         Length of a jump, for the warning that a species has not diffused, Å.
+    partial : bool
+        Whether ``own`` may lack species, whose ions were not followed one by one: the total, what species have between
+        them and the transference numbers do not need it; the self and distinct parts of these species, the
+        Nernst–Einstein sum and the Haven ratio do, and are left out or ``nan``.
 
     Raises
     ------
@@ -143,10 +148,11 @@ def ionic_conductivity(
         temperature are not positive.
     """
     names = collective.species
-    _check_inputs(collective, own, charges)
+    _check_inputs(collective, own, charges, partial)
+    followed = tuple(name for name in names if name in own)
     factor = conductivity_per_slope(volume, temperature)
     spacing, n_frames = collective.spacing_ps, collective.n_frames
-    start, stop = window_ps or diffusive_window({name: own[name] for name in names}, hop_length=hop_length)
+    start, stop = window_ps or diffusive_window({name: own[name] for name in followed}, hop_length=hop_length)
     lag_times = np.arange(n_frames, dtype=float) * spacing
     inside = lags_in_window(lag_times, start, stop)
     lags = lag_times[inside]
@@ -175,10 +181,12 @@ def ionic_conductivity(
         samples = n_stretches if from_stretches else max(1, round(1 / kappa))
         return Estimate(float(value), float(error), samples, STRETCHES if from_stretches else GAUSSIAN)
 
-    _check_reach(own, names, stop)
+    _check_reach(own, followed, stop)
     self_parts, distinct, diffusion = {}, {}, {}
     warnings: list[str] = []
     for row, name in enumerate(names):
+        if name not in own:
+            continue
         found = self_diffusion(own[name], (start, stop), hop_length=hop_length)
         diffusion[name] = found
         warnings += found.warnings
@@ -201,10 +209,12 @@ def ionic_conductivity(
     total_expected = math.sqrt(2 * kappa) * abs(float(z @ effective @ z))
     total_error = float(larger_error(np.array(total_expected), stretches @ z @ z))
     total = estimate(factor * total_slope, factor * total_error, total_error > total_expected)
-    independent = Estimate(
-        sum(part.value for part in self_parts.values()), _quadrature(*(part.error for part in self_parts.values())),
-        min(part.n_samples for part in self_parts.values()), 'self parts in quadrature',
-    )  # fmt: skip
+    independent = _independent(self_parts, names)
+    if unknown := [name for name in names if name not in own]:
+        warnings.append(
+            f'the ions of {", ".join(unknown)} were not followed one by one: their self parts are not known, and so '
+            'neither is the Nernst–Einstein sum nor the Haven ratio'
+        )
     if not total.value > 2 * total.error:
         warnings.append(
             'the total conductivity is not distinguished from zero: Haven ratio and transference numbers mean nothing'
@@ -229,15 +239,25 @@ def ionic_conductivity(
     )  # fmt: skip
 
 
+def _independent(self_parts: Mapping[str, Estimate], names: tuple[str, ...]) -> Estimate:
+    if set(self_parts) != set(names):
+        return Estimate(math.nan, math.nan, 0, 'not all self parts are known')
+    return Estimate(
+        sum(part.value for part in self_parts.values()), _quadrature(*(part.error for part in self_parts.values())),
+        min(part.n_samples for part in self_parts.values()), 'self parts in quadrature',
+    )  # fmt: skip
+
+
 def _check_inputs(
-    collective: CollectiveDisplacement, own: Mapping[str, MeanSquaredDisplacement], charges: Mapping[str, float]
-) -> None:
+    collective: CollectiveDisplacement, own: Mapping[str, MeanSquaredDisplacement], charges: Mapping[str, float],
+    partial: bool,
+) -> None:  # fmt: skip
     for what, known in (('charge', charges), ('mean squared displacement', own)):
         missing = [name for name in collective.species if name not in known]
-        if missing:
+        if missing and not (partial and known is own and len(missing) < len(collective.species)):
             raise ValueError(f'no {what} was given for {", ".join(missing)}')
     for row, name in enumerate(collective.species):
-        if own[name].n_atoms and own[name].n_atoms != collective.counts[row]:
+        if name in own and own[name].n_atoms and own[name].n_atoms != collective.counts[row]:
             raise ValueError(
                 f'the mean squared displacement of {name} is of {own[name].n_atoms} atoms, its collective displacement '
                 f'of {collective.counts[row]}: take both from one system'
@@ -260,6 +280,8 @@ def _quadrature(*errors: float) -> float:
 
 
 def _ratio(numerator: Estimate, denominator: Estimate) -> Estimate:
+    if not math.isfinite(numerator.value):
+        return Estimate(math.nan, math.nan, 0, numerator.method)
     if denominator.value <= 0:
         return Estimate(math.nan, math.nan, denominator.n_samples, 'the total is not positive')
     value = numerator.value / denominator.value

@@ -144,8 +144,9 @@ def masses_of(trajectory: Trajectory) -> Array:
     """
     if left_out := getattr(trajectory, 'left_out', None):
         raise ValueError(
-            f'the trajectory has no {", ".join(left_out)}: the centre of mass needs all atoms. Run with all '
-            'elements in dump_elements, or take another reference than the centre of mass'
+            f'the trajectory has no {", ".join(left_out)}: the centre of mass needs all atoms. Give the centres '
+            'of the elements that the run wrote beside it (collective), run with all elements in dump_elements, or '
+            'take another reference than the centre of mass'
         )
     return np.asarray(atomic_masses[np.asarray(trajectory.atomic_numbers, dtype=int)], dtype=float)
 

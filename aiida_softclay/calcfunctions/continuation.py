@@ -116,9 +116,15 @@ def _join_columns(
         parts = []
         for number, (node, offset, moved) in enumerate(zip(found, offsets, moved_back, strict=True)):
             part = {name: node.get_array(name) for name in node.get_arraynames()}
-            for element, shift in moved.items():
-                if f'centre_{element}' in part:
-                    part[f'centre_{element}'] = part[f'centre_{element}'] + shift
+            for name in [name for name in part if name.startswith('centre_')]:
+                element = name.removeprefix('centre_')
+                if element in moved:
+                    part[name] = part[name] + moved[element]
+                elif parts:
+                    # No frame holds this element, but the two rows at the seam are of the same positions.
+                    if part['step'][0] + offset != parts[-1]['step'][-1]:
+                        raise ValueError(f'the centres of run {number + 1} do not start where those before it end')
+                    part[name] = part[name] + (parts[-1][name][-1] - part[name][0])
             part['step'] = part['step'] + offset
             part['time_ps'] = part['step'] * timestep_ps
             # The first row of the centres is the last one of the run before; averages are of steps of their own run.

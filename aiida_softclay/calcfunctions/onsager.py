@@ -13,14 +13,14 @@ from aiida_softclay.analysis.collective import (
     CollectiveDisplacement,
     collective_displacement,
     collective_from_centres,
-    reference_path,
 )
 from aiida_softclay.analysis.coordination import Estimate
 from aiida_softclay.analysis.displacement import mean_squared_displacement
 from aiida_softclay.analysis.onsager import IonicConductivity, ionic_conductivity
 from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.statistics import block_average
-from aiida_softclay.analysis.trajectory import n_frames_of, species_of, times_ps_of
+from aiida_softclay.analysis.trajectory import n_frames_of, times_ps_of
+from aiida_softclay.calcfunctions.centres import centre_columns, system_counts, system_path
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed, temperature_notes
 from aiida_softclay.calcfunctions.transport import SCATTER_GROUPS, longest_lag, window_of
 from aiida_softclay.data.engine import engine_text
@@ -62,7 +62,9 @@ def analyse_ionic_conductivity(
         ``context``.
     centres : ArrayData, optional
         ``time_ps`` and ``centre_X`` (n, 3) for every element X: unwrapped centres that the program wrote while it ran,
-        more often than the trajectory, for the collective displacements.
+        more often than the trajectory, for the collective displacements. Where the trajectory lacks elements they are
+        needed, and give the frame of reference too; what takes the single ions of the elements without frames is then
+        empty, with a warning.
 
     Returns
     -------
@@ -83,21 +85,21 @@ def analyse_ionic_conductivity(
                 frames,
                 max_lag_ps=longest_lag(options, duration),
                 n_groups=SCATTER_GROUPS,
-                reference=reference_path(frames, reference),
+                reference=system_path(frames, centres, reference),
             )
             window = window_of(own, options, duration)
             collective = (
                 collective_displacement(frames, reference=reference) if centres is None
                 else _from_columns(frames, centres, reference)
             )  # fmt: skip
-            n_frames = n_frames_of(frames)
+            n_frames, n_atoms, partial = n_frames_of(frames), sum(system_counts(frames).values()), bool(frames.left_out)
         volume = float(volumes.mean())
         found = ionic_conductivity(
             collective, own, charges, volume=volume, temperature=temperature.mean, window_ps=window,
-            hop_length=float(options.get('hop_length', 2.0)),
+            hop_length=float(options.get('hop_length', 2.0)), partial=partial,
         )  # fmt: skip
         conditions = {
-            'temperature_K': temperature.mean, 'volume_A3': volume, 'n_atoms': trajectory.n_atoms,
+            'temperature_K': temperature.mean, 'volume_A3': volume, 'n_atoms': n_atoms,
             'duration_ps': duration, 'reference': found.reference,
         }  # fmt: skip
         notes = temperature_notes(temperature.mean, options.get('target_temperature_K'))
@@ -116,19 +118,14 @@ def analyse_ionic_conductivity(
 
 
 def _from_columns(frames: TrajectoryFile, centres: orm.ArrayData, reference: str) -> CollectiveDisplacement:
-    names = centres.get_arraynames()
-    missing = [symbol for symbol in species_of(frames) if f'centre_{symbol}' not in names]
-    if missing or 'time_ps' not in names:
-        raise ValueError(f'the centres lack {", ".join(missing) or "time_ps"}')
-    rows, times = centres.get_array('time_ps'), times_ps_of(frames)
+    rows, columns = centre_columns(frames, centres)
+    times = times_ps_of(frames)
     spacing = max(float(np.diff(rows).max(initial=0.0)), float(np.diff(times).max(initial=0.0)))
     if abs(np.ptp(rows) - np.ptp(times)) > spacing:
         raise ValueError(
             f'the centres cover {np.ptp(rows):g} ps and the trajectory {np.ptp(times):g} ps: they are not of one run'
         )
-    columns = {symbol: centres.get_array(f'centre_{symbol}') for symbol in species_of(frames)}
-    counts = {symbol: frames.symbols.count(symbol) for symbol in columns}
-    return collective_from_centres(centres.get_array('time_ps'), columns, counts, reference)
+    return collective_from_centres(rows, columns, system_counts(frames), reference)
 
 
 def _numbers(found: IonicConductivity, conditions: dict[str, Any], notes: list[str]) -> list[Quantity]:
@@ -149,8 +146,9 @@ def _numbers(found: IonicConductivity, conditions: dict[str, Any], notes: list[s
         number('haven_ratio', found.haven_ratio, '1', HAVEN),
     ]
     for name in found.species:
-        rows.append(number(f'conductivity.self.{name}', found.own[name], 'mS/cm', SELF))
-        rows.append(number(f'conductivity.distinct.{name}', found.distinct[name], 'mS/cm', DISTINCT))
+        if name in found.own:
+            rows.append(number(f'conductivity.self.{name}', found.own[name], 'mS/cm', SELF))
+            rows.append(number(f'conductivity.distinct.{name}', found.distinct[name], 'mS/cm', DISTINCT))
         rows.append(number(f'transference.{name}', found.transference[name], '1', TRANSFERENCE))
     for (first, second), estimate in found.between.items():
         rows.append(number(f'conductivity.distinct.{first}-{second}', estimate, 'mS/cm', BETWEEN))

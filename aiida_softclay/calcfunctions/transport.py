@@ -23,6 +23,7 @@ from aiida_softclay.analysis.transport import (
     nernst_einstein,
     self_diffusion,
 )
+from aiida_softclay.calcfunctions.centres import system_counts, system_path
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed, temperature_notes
 from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.trajectory import MdTrajectoryData
@@ -41,7 +42,10 @@ CONDUCTIVITY = 'Nernst–Einstein conductivity N z² e² D / (V k_B T) of indepe
 
 @calcfunction
 def analyse_conductivity(
-    trajectory: MdTrajectoryData, thermo: orm.ArrayData, parameters: orm.Dict
+    trajectory: MdTrajectoryData,
+    thermo: orm.ArrayData,
+    parameters: orm.Dict,
+    centres: orm.ArrayData | None = None,
 ) -> dict[str, orm.Data] | ExitCode:
     """Return diffusivities and Nernst–Einstein conductivities of a run at constant volume.
 
@@ -58,6 +62,9 @@ def analyse_conductivity(
         Å, ``estimates`` (list of ``bootstrap``, ``bayesian``: further estimates of the diffusivities, with intervals),
         ``run_length`` (``relative_error_wanted``, ``max_duration_ps``, ``species`` or none for the one that carries
         most: whether the run is long enough, and how long to go on, in the context of the results), ``context``.
+    centres : ArrayData, optional
+        ``time_ps`` and ``centre_X`` (n, 3) for every element X, unwrapped, Å, with a row at every frame: the centre of
+        mass of the whole where the trajectory does not hold all elements.
 
     Returns
     -------
@@ -76,15 +83,16 @@ def analyse_conductivity(
                 raise ValueError(f'no charge was given for {", ".join(missing)}')
             duration = float(np.ptp(times_ps_of(frames)))
             displacements = mean_squared_displacement(
-                frames, species, max_lag_ps=max(0.5 * duration, longest_lag(options, duration)), n_groups=SCATTER_GROUPS
-            )
+                frames, species, max_lag_ps=max(0.5 * duration, longest_lag(options, duration)),
+                n_groups=SCATTER_GROUPS, reference=system_path(frames, centres) if frames.left_out else None,
+            )  # fmt: skip
             volumes = np.abs(np.linalg.det(np.asarray(frames.cells[:], dtype=float)))
             counts = {symbol: int(indices_of(frames, symbol).size) for symbol in species}
-            n_frames = n_frames_of(frames)
+            n_frames, n_atoms = n_frames_of(frames), sum(system_counts(frames).values())
         window = window_of(displacements, options, duration)
         volume = float(volumes.mean())
         conditions = {
-            'temperature_K': temperature.mean, 'volume_A3': volume, 'n_atoms': trajectory.n_atoms,
+            'temperature_K': temperature.mean, 'volume_A3': volume, 'n_atoms': n_atoms,
             'duration_ps': duration,
         }  # fmt: skip
         notes = temperature_notes(temperature.mean, options.get('target_temperature_K'))

@@ -1,0 +1,125 @@
+"""Frames of some of the elements with the centres of all: the numbers of the whole trajectory, or a sentence."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from aiida import orm
+from ase.data import chemical_symbols
+
+from aiida_softclay.analysis.quantity import check_results
+from aiida_softclay.calcfunctions.onsager import analyse_ionic_conductivity
+from aiida_softclay.calcfunctions.transport import analyse_conductivity
+from aiida_softclay.data.trajectory import MdTrajectoryData
+from aiida_softclay.data.trajectory_file import TrajectoryFile
+
+NUMBERS = np.repeat([3, 31, 17], [20, 10, 50])
+CHARGES = {'Li': 1, 'Ga': 3, 'Cl': -1}
+N_FRAMES, STRIDE, BETWEEN = 240, 100, 4
+
+
+@pytest.fixture(scope='module')
+def paths():
+    """Random walks of three elements of different speed, which drift together: (n_rows, n_atoms, 3), Å."""
+    rng = np.random.default_rng(5)
+    rows = (N_FRAMES - 1) * BETWEEN + 1
+    speeds = np.array([{3: 0.3, 31: 0.03, 17: 0.08}[number] for number in NUMBERS])[None, :, None]
+    steps = rng.normal(size=(rows, NUMBERS.size, 3)) * speeds
+    # The drift is as large as the walk of lithium: without the frame of reference the numbers would be others.
+    steps += np.array([0.2, -0.1, 0.05]) + 0.1 * rng.normal(size=(rows, 1, 3))
+    return 5.0 + np.cumsum(steps, axis=0)
+
+
+@pytest.fixture
+def written(aiida_profile, paths, tmp_path):
+    """The whole run, the same with frames of lithium alone, temperatures, and the centres of all elements."""
+
+    def write(name, chosen):
+        numbers = NUMBERS[chosen]
+        missing = sorted(set(NUMBERS) - set(numbers))
+        engine = {'program': 'LAMMPS', 'version': '1'}
+        if missing:
+            engine['atoms_left_out'] = {chemical_symbols[number]: int((number == NUMBERS).sum()) for number in missing}
+        path = tmp_path / f'{name}.h5'
+        with TrajectoryFile(path, 'w', numbers, 0.001, engine=engine, stage='production') as target:
+            for index, frame in enumerate(paths[::BETWEEN]):
+                target.append(frame[chosen], np.eye(3) * 14.0, index * STRIDE)
+        return MdTrajectoryData.from_file(path).store()
+
+    steps = np.arange(len(paths)) * STRIDE // BETWEEN
+    columns = {'step': steps, 'time_ps': steps * 0.001}
+    for number in set(NUMBERS):
+        columns[f'centre_{chemical_symbols[number]}'] = paths[:, number == NUMBERS].mean(axis=1)
+    thermo = orm.ArrayData({'temperature_K': 600.0 + np.random.default_rng(0).normal(scale=5, size=100)})
+    return write('whole', NUMBERS > 0), write('lithium', NUMBERS == 3), thermo, orm.ArrayData(columns)
+
+
+def numbers_of(results):
+    check_results(results['results'].get_dict())
+    # The elements of a pair stand in the order of their first frames.
+    return {
+        re.sub(r'distinct\.(\w+)-(\w+)', lambda found: 'distinct.' + '-'.join(sorted(found.groups())), row['name']): row
+        for row in results['results']['numbers']
+    }
+
+
+def test_diffusion_is_that_of_the_whole(written):
+    whole, lithium, thermo, centres = written
+    parameters = orm.Dict({'charges': CHARGES, 'window_share': [0.02, 0.1]})
+    wanted = numbers_of(analyse_conductivity(whole, thermo, parameters))
+    found = numbers_of(analyse_conductivity(lithium, thermo, parameters, centres))
+    assert set(found) == {'diffusivity.Li', 'conductivity.Li'}
+    for name, row in found.items():
+        assert row['value'] == pytest.approx(wanted[name]['value'], rel=1e-5)
+        assert row['error'] == pytest.approx(wanted[name]['error'], rel=1e-4)
+        assert row['conditions']['n_atoms'] == NUMBERS.size
+    # The walk has this diffusivity: relative to the centre of mass, so without the drift.
+    expected = BETWEEN * 0.3**2 / (2 * STRIDE * 0.001) * 1e-4
+    assert found['diffusivity.Li']['value'] == pytest.approx(expected, rel=0.1)
+
+
+def test_collective_numbers_that_need_no_other_ions_stay(written):
+    whole, lithium, thermo, centres = written
+    parameters = orm.Dict({'charges': CHARGES, 'window_share': [0.02, 0.1]})
+    wanted = numbers_of(analyse_ionic_conductivity(whole, thermo, parameters, centres))
+    found = numbers_of(analyse_ionic_conductivity(lithium, thermo, parameters, centres))
+    missing = {f'conductivity.{part}.{ion}' for part in ('self', 'distinct') for ion in ('Ga', 'Cl')}
+    assert set(wanted) - set(found) == missing
+    unknown = {name for name, row in found.items() if row['value'] is None}
+    assert unknown == {'conductivity.nernst_einstein', 'haven_ratio'}
+    assert all(row['error'] is None for name, row in found.items() if name in unknown)
+    for name in set(found) - unknown:
+        assert found[name]['value'] == pytest.approx(wanted[name]['value'], rel=1e-5), name
+    assert any('Cl, Ga were not followed one by one' in text for text in found['haven_ratio']['warnings'])
+
+
+def test_the_reference_may_be_an_element_without_frames(written):
+    whole, lithium, thermo, centres = written
+    parameters = orm.Dict({'charges': CHARGES, 'window_share': [0.02, 0.1], 'reference': 'Ga'})
+    wanted = numbers_of(analyse_ionic_conductivity(whole, thermo, parameters, centres))
+    found = numbers_of(analyse_ionic_conductivity(lithium, thermo, parameters, centres))
+    for name in ('conductivity.self.Li', 'transference.Cl'):
+        assert found[name]['value'] == pytest.approx(wanted[name]['value'], rel=1e-4)
+
+
+def test_what_does_not_cover_the_run_gets_a_sentence(written):
+    _, lithium, thermo, centres = written
+    arrays = {name: centres.get_array(name) for name in centres.get_arraynames()}
+    parameters = orm.Dict({'charges': CHARGES, 'window_share': [0.02, 0.1]})
+    without_chlorine = {name: values for name, values in arrays.items() if name != 'centre_Cl'}
+    too_coarse = {name: values[::6] for name, values in arrays.items()}
+    cut = {name: values[: len(values) // 2] for name, values in arrays.items()}
+    broken = {**arrays, 'centre_Ga': np.where(arrays['step'][:, None] == 2000, np.nan, arrays['centre_Ga'])}
+    for columns, sentence in (
+        (None, 'Give the centres'),
+        (without_chlorine, 'the centres lack Cl'),
+        (too_coarse, 'collective_every must divide dump_every'),
+        (cut, 'there are no centres at'),
+        (broken, 'not finite'),
+    ):
+        given = {} if columns is None else {'centres': orm.ArrayData(columns)}
+        _, node = analyse_conductivity.run_get_node(lithium, thermo, parameters, **given)
+        assert node.exit_status == 510
+        assert sentence in node.exit_message
