@@ -16,6 +16,7 @@ from aiida.orm.nodes.data.base import to_aiida_type
 
 from aiida_softclay.calculations.analyses import ANALYSES, find_analysis
 from aiida_softclay.calculations.caching import ReuseOnlySuccess
+from aiida_softclay.calculations.remote_folders import FOLDERS, computer_problem, folder_path
 from aiida_softclay.data.trajectory import MdTrajectoryData
 
 JOB_FILE, RESULT_FILE = 'analysis.json', 'result.json'
@@ -35,7 +36,6 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
     problem = find_analysis(inputs['analysis'].value).problem(set(trajectories), set(inputs.get('arrays') or {}))
     if problem:
         return problem
-    computer = inputs['code'].computer if 'code' in inputs else None
     files = inputs['remote_files'].get_dict() if 'remote_files' in inputs else {}
     if unknown := sorted(set(files) - set(trajectories)):
         return f'remote_files names {", ".join(unknown)}, which is no trajectory of this job'
@@ -44,11 +44,8 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
             if name in files:
                 return f'remote_files names {name}, but that trajectory is a node of its own'
             continue
-        if computer is not None and node.computer is not None and node.computer.pk != computer.pk:
-            return (
-                f'the trajectory {name} lies on {node.computer.label}, the job would run on {computer.label}: take a '
-                'code of that computer'
-            )
+        if problem := computer_problem(inputs.get('code'), {name: node}, 'the trajectory {name} lies'):
+            return problem
         path = PurePosixPath(str(files.get(name, MdTrajectoryData.FILE_NAME)))
         if path.is_absolute() or '..' in path.parts:
             return f'remote_files.{name} is {path}: give a path below the remote folder'
@@ -72,7 +69,7 @@ class AnalysisCalculation(ReuseOnlySuccess, CalcJob):
         )  # fmt: skip
         spec.input('parameters', valid_type=orm.Dict, serializer=to_aiida_type, help='Parameters of that analysis.')
         spec.input_namespace(
-            'trajectories', valid_type=(MdTrajectoryData, orm.RemoteData), dynamic=True,
+            'trajectories', valid_type=(MdTrajectoryData, *FOLDERS), dynamic=True,
             help='Its trajectories by name: nodes, or folders that hold a trajectory file.',
         )  # fmt: skip
         spec.input(
@@ -107,7 +104,7 @@ class AnalysisCalculation(ReuseOnlySuccess, CalcJob):
             if isinstance(node, MdTrajectoryData):
                 copied.append((node.uuid, node.FILE_NAME, files[name]))
             else:
-                path = PurePosixPath(node.get_remote_path()) / str(remote.get(name, MdTrajectoryData.FILE_NAME))
+                path = folder_path(node) / str(remote.get(name, MdTrajectoryData.FILE_NAME))
                 linked.append((node.computer.uuid, str(path), files[name]))
         arrays = {}
         for name, node in (self.inputs.get('arrays') or {}).items():

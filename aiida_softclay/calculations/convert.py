@@ -15,6 +15,7 @@ from aiida.orm.nodes.data.base import to_aiida_type
 from aiida_softclay.calculations.analysis import JOB_FILE, OUTPUT_FILE, RESULT_FILE
 from aiida_softclay.calculations.caching import ReuseOnlySuccess
 from aiida_softclay.calculations.lammps import structure_symbols, validate_plan, validate_structure
+from aiida_softclay.calculations.remote_folders import FOLDERS, computer_problem, folder_path
 
 
 def trajectory_file(stage: str) -> str:
@@ -24,16 +25,9 @@ def trajectory_file(stage: str) -> str:
 
 def validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
     """Return what is wrong with the folders."""
-    computer = inputs['code'].computer if 'code' in inputs else None
     if not inputs.get('segments'):
         return 'segments holds no folder: give those of the LAMMPS jobs, in the order of their names'
-    for name, node in inputs['segments'].items():
-        if computer is not None and node.computer is not None and node.computer.pk != computer.pk:
-            return (
-                f'the dumps of {name} lie on {node.computer.label}, the job would run on {computer.label}: take a '
-                'code of that computer'
-            )
-    return None
+    return computer_problem(inputs.get('code'), inputs['segments'], 'the dumps of {name} lie')
 
 
 class ConvertCalculation(ReuseOnlySuccess, CalcJob):
@@ -51,9 +45,9 @@ class ConvertCalculation(ReuseOnlySuccess, CalcJob):
         spec.input('engine', valid_type=orm.Dict, serializer=to_aiida_type, help='`statistics.engine` of the run.')
         spec.input_namespace(
             'segments',
-            valid_type=orm.RemoteData,
+            valid_type=FOLDERS,
             dynamic=True,
-            help='Folders of its jobs, in the order of their names.',
+            help='Folders of its jobs, or those in which their dumps were kept, in the order of their names.',
         )
         spec.inputs.validator = validate_inputs
         options = spec.inputs['metadata']['options']
@@ -72,10 +66,8 @@ class ConvertCalculation(ReuseOnlySuccess, CalcJob):
     def prepare_for_submission(self, folder: Folder) -> datastructures.CalcInfo:
         """Write the job and link the folders of the run."""
         names = sorted(self.inputs.segments)
-        linked = [
-            (self.inputs.segments[name].computer.uuid, self.inputs.segments[name].get_remote_path(), name)
-            for name in names
-        ]
+        folders = {name: self.inputs.segments[name] for name in names}
+        linked = [(node.computer.uuid, str(folder_path(node)), name) for name, node in folders.items()]
         job = {
             'convert': names, 'plan': self.inputs.plan.get_dict(), 'engine': self.inputs.engine.get_dict(),
             'symbols': structure_symbols(self.inputs.structure),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from pathlib import PurePosixPath
 
 import numpy as np
 from aiida import orm
@@ -39,6 +38,7 @@ from aiida_softclay.calculations.lammps_script import (
 )
 from aiida_softclay.calculations.lammps_system import data_file, elements_in_order, lammps_cell
 from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.calculations.remote_folders import FOLDERS, folder_path
 
 LammpsRawCalculation = CalculationFactory('lammps.raw')
 PotentialData = DataFactory('softclay.potential')
@@ -137,7 +137,7 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
         )
         spec.input(
             'parent_folder',
-            valid_type=(orm.RemoteData, orm.RemoteStashFolderData),
+            valid_type=FOLDERS,
             required=False,
             help='Folder of the job that is continued, or the one in which its restart files were kept.',
         )
@@ -327,8 +327,7 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
             calcinfo.retrieve_list += inputs.settings.get_dict().get('additional_retrieve_list', [])
         if restart_file is not None:
             parent = inputs.parent_folder
-            stashed = isinstance(parent, orm.RemoteStashFolderData)
-            source = str(PurePosixPath(parent.target_basepath if stashed else parent.get_remote_path()) / restart_file)
+            source = str(folder_path(parent) / restart_file)
             calcinfo.remote_copy_list = [(parent.computer.uuid, source, RESUME_FILE)]
         calcinfo.prepend_text = thread_lines(options.resources)
         return calcinfo
