@@ -40,9 +40,11 @@ def require_program(name: str) -> str:
 
 
 @pytest.fixture(scope='session')
-def lmp_program() -> str:
-    """Path of the LAMMPS executable."""
-    return require_program('lmp')
+def lmp_program(tmp_path_factory) -> str:
+    """Path of the LAMMPS executable, started without its plugins where the input needs none of them."""
+    from fast_lammps import write_choice
+
+    return write_choice(tmp_path_factory.mktemp('lammps'), require_program('lmp'))
 
 
 @pytest.fixture(scope='session')
