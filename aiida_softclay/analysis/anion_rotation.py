@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import minimum_filter1d
 
 from .coordination import Estimate, cutoff_table, neighbour_counts
-from .displacement import equal_spacing_ps
+from .displacement import equal_spacing_ps, squared_displacements
 from .hops import find_hops, nearest_units, unit_name
 from .pair_kernel import pairs_within
 from .time_origins import summed_squared_displacement
@@ -32,6 +33,8 @@ from .trajectory import (
 ROTATION_ANGLE = 55.0
 #: How long a bond has to point elsewhere, or an anion be bonded elsewhere, ps.
 RESIDENCE_PS = 1.0
+#: Most anions whose own displacement is kept, drawn evenly from all: as many lines as a figure bears.
+MOST_FOLLOWED = 200
 #: Bytes of paths that are held at once; more anions take another pass through the trajectory.
 HELD_BYTES = 256 * 2**20
 
@@ -61,6 +64,13 @@ class AnionMotion:
         :math:`\langle \hat u(t) \cdot \hat u(t + \tau) \rangle` of their bonds; 1 for none that turns.
     largest_angles : ndarray, shape (n_anions,)
         Largest angle from the first direction that lasted, degrees; ``nan`` for anions that migrated or had no centre.
+    each : ndarray, shape (n_followed, n_lags)
+        Mean squared displacement of single anions over all time origins, Å²: of all that were bonded, or of
+        :data:`MOST_FOLLOWED` of them in equal steps (qyang2025, Fig. 3c).
+    followed : ndarray of int, shape (n_followed,)
+        Which anions these are, counted among the anions.
+    followed_left, followed_turned : ndarray of bool, shape (n_followed,)
+        Whether each of them migrated, and whether it rotated.
     n_anions : int
         Anions that were bonded in the first frame.
     warnings : tuple of str
@@ -80,6 +90,10 @@ class AnionMotion:
     mixed: Array
     orientation: Array
     largest_angles: Array
+    each: Array
+    followed: IntArray
+    followed_left: npt.NDArray[np.bool_]
+    followed_turned: npt.NDArray[np.bool_]
     n_anions: int
     warnings: tuple[str, ...]
 
@@ -164,6 +178,8 @@ def anion_motion(
             centred = paths - paths.mean(axis=2, keepdims=True)
             moved[row] += summed_squared_displacement(centred, n_lags) / stayed.size
     total, turning, carried, orientation = moved
+    chosen = np.unique(np.linspace(0, bonded.size - 1, min(bonded.size, MOST_FOLLOWED)).astype(int))
+    each = squared_displacements(_paths(trajectory, bonded[chosen], anion, every), n_lags)
     warnings = []
     if not stayed.size:
         warnings.append(f'no {anion} stayed with its {centre}: there is no rotation to speak of')
@@ -179,7 +195,8 @@ def anion_motion(
         lag_times=np.arange(n_lags, dtype=float) * spacing, total=total, turning=turning, carried=carried,
         mixed=(total - turning - carried) / 2,
         # |u(t) − u(t + τ)|² = 2 − 2 u(t) · u(t + τ)
-        orientation=1 - orientation / 2, largest_angles=largest, n_anions=int(bonded.size), warnings=tuple(warnings),
+        orientation=1 - orientation / 2, largest_angles=largest, each=each, followed=bonded[chosen],
+        followed_left=left[chosen], followed_turned=turned[chosen], n_anions=int(bonded.size), warnings=tuple(warnings),
     )  # fmt: skip
 
 
@@ -198,6 +215,15 @@ def _bond_vectors(
         vectors[:, :, row] = (fractions - np.rint(fractions)) @ cell
         carriers[:, :, row] = positions[centres] - weights @ positions
     return vectors, carriers
+
+
+def _paths(trajectory: Trajectory, ions: IntArray, anion: str, every: int) -> Array:
+    """Return the paths of some of the anions relative to the centre of mass, shape (n_frames, n_ions, 3), Å."""
+    atoms = indices_of(trajectory, anion)[ions]
+    weights = masses_of(trajectory)
+    weights /= weights.sum()
+    selected = range(0, n_frames_of(trajectory), every)
+    return np.array([positions[atoms] - weights @ positions for _, positions, _ in iter_frames(trajectory, selected)])
 
 
 def _lasting_angles(directions: Array, residence: int) -> Array:

@@ -49,6 +49,7 @@ def draw_cell(
     class_name: str = 'class',
     values: npt.ArrayLike | None = None,
     value_label: str = '',
+    value_range: tuple[float, float] | None = None,
     view: str | Sequence[float] = 'oblique',
     width_cm: float = 12.0,
     dpi: int = 300,
@@ -73,6 +74,8 @@ def draw_cell(
         A number for each atom, shown by colour with a bar; atoms without one (nan) are grey.
     value_label : str
         Name and unit of the values.
+    value_range : (float, float), optional
+        Values at the ends of the colours, those of the values if not given; what lies beyond has the colour of the end.
     view : str or sequence of float
         As for :func:`~aiida_softclay.analysis.cell_rendering.view_axes`.
     width_cm, dpi : float, int
@@ -111,7 +114,7 @@ def draw_cell(
     points = positions @ axes_of_view.T
     symbols = atoms.get_chemical_symbols()
     radii = radius_scale * np.array([_drawn(symbol)[1] for symbol in symbols])
-    colours, legend, bar = _colours(symbols, classes, class_name, values)
+    colours, legend, bar = _colours(symbols, classes, class_name, values, value_range)
     edges = cell_edges(atoms.cell[:]) @ axes_of_view.T
     low = np.minimum((points - radii[:, None]).min(axis=0), edges.min(axis=(0, 1)))[:2] - 0.3
     high = np.maximum((points + radii[:, None]).max(axis=0), edges.max(axis=(0, 1)))[:2] + 0.3
@@ -178,8 +181,9 @@ def _drawn(symbol: str) -> tuple[str | tuple[float, float, float], float]:
 
 
 def _colours(
-    symbols: list[str], classes: npt.ArrayLike | None, class_name: str, values: npt.ArrayLike | None
-) -> tuple[Array, list[tuple[Any, str]], tuple[Any, Any] | None]:
+    symbols: list[str], classes: npt.ArrayLike | None, class_name: str, values: npt.ArrayLike | None,
+    value_range: tuple[float, float] | None,
+) -> tuple[Array, list[tuple[Any, str]], tuple[Any, Any] | None]:  # fmt: skip
     """Return the colour of every atom, the entries of the legend, and normalisation and colours of a bar."""
     from matplotlib import colormaps
     from matplotlib.colors import Normalize, to_rgb
@@ -189,7 +193,8 @@ def _colours(
         known = np.isfinite(numbers)
         if not known.any():
             raise PictureError('none of the values is a number')
-        scale = Normalize(float(numbers[known].min()), float(numbers[known].max()))
+        low, high = value_range or (float(numbers[known].min()), float(numbers[known].max()))
+        scale = Normalize(low, high, clip=True)
         shade = colormaps['viridis']
         colours = np.tile(to_rgb(NO_CLASS), (len(symbols), 1))
         colours[known] = shade(scale(numbers[known]))[:, :3]

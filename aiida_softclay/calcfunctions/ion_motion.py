@@ -177,7 +177,8 @@ def analyse_anion_motion(trajectory: MdTrajectoryData, parameters: orm.Dict) -> 
     Returns
     -------
     dict
-        ``results`` (Dict, results schema) and ``curve`` (ArrayData: displacement by turning and with the centre).
+        ``results`` (Dict, results schema) and ``curve`` (ArrayData: displacement by turning and with the centre, and
+        that of single anions).
     """
     options = parameters.get_dict()
     try:
@@ -310,7 +311,8 @@ def _motion_curve(found: AnionMotion) -> orm.ArrayData:
     columns = {
         'lag_time': (found.lag_times, 'ps'), 'msd': (found.total, 'Å^2'), 'msd_turning': (found.turning, 'Å^2'),
         'msd_carried': (found.carried, 'Å^2'), 'msd_mixed': (found.mixed, 'Å^2'),
-        'orientation': (found.orientation, '1'),
+        'orientation': (found.orientation, '1'), 'each_msd': (found.each, 'Å^2'), 'each_anion': (found.followed, '1'),
+        'each_migrated': (found.followed_left, '1'), 'each_rotated': (found.followed_turned, '1'),
     }  # fmt: skip
     for name, (values, _) in columns.items():
         curve.set_array(name, values)

@@ -26,7 +26,7 @@ from aiida_softclay.analysis.plasticity import (
     zone_series,
 )
 from aiida_softclay.analysis.quantity import Quantity, results_dict
-from aiida_softclay.analysis.trajectory import Trajectory, indices_of, species_of, times_ps_of
+from aiida_softclay.analysis.trajectory import Trajectory, frame, indices_of, species_of, times_ps_of
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed
 from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.trajectory import MdTrajectoryData
@@ -47,6 +47,9 @@ DEFAULTS: dict[str, Any] = {
     'class_rule': 'maximum',
     'context': {},
 }
+
+#: Pairs of frames whose positions are kept, for pictures of the cell: after each third of the strain.
+MOST_SNAPSHOTS = 3
 
 D2MIN = (
     'non-affine squared displacement min_F Σ_j |r_ij(t) − F r_ij(t−Δ)|² over the neighbours within {cutoff:g} Å, '
@@ -75,7 +78,8 @@ def analyse_plasticity(
     -------
     dict
         ``results`` (Dict, results schema), ``curve`` (ArrayData: strain, mean D²min, zones and bands of each pair of
-        frames) and ``atoms`` (ArrayData: D²min and local shear strain of every atom and pair, atomic numbers).
+        frames) and ``atoms`` (ArrayData: D²min and local shear strain of every atom and pair, atomic numbers, and for
+        snapshots the positions and cells at the end of a few pairs).
     """
     options = {**DEFAULTS, **parameters.get_dict()}
     try:
@@ -89,6 +93,7 @@ def analyse_plasticity(
             times = times_ps_of(frames)
             lag = float(np.mean(times[pairs[:, 1]] - times[pairs[:, 0]]))
             numbers = np.asarray(frames.atomic_numbers)
+            snapshots = _snapshots(frames, series)
         thermal, zones_at_rest = None, None
         if reference is not None:
             with reference.open_trajectory() as frames:
@@ -114,7 +119,7 @@ def analyse_plasticity(
         return {
             'results': orm.Dict(results_dict(quantities, **context)),
             'curve': _curve(series, zones, elements, environment),
-            'atoms': _per_atom(series, numbers),
+            'atoms': _per_atom(series, numbers, snapshots),
         }
     except (ValueError, KeyError) as error:
         return analysis_failed(error)
@@ -268,9 +273,26 @@ def _arrays(columns: dict[str, tuple[Any, str]], dtype: type = float) -> orm.Arr
     return node
 
 
-def _per_atom(series: NonAffineSeries, numbers: np.ndarray) -> orm.ArrayData:
-    node = _arrays({'d2min': (series.d2min, 'Å^2'), 'shear_strain': (series.shear_strain, '1')}, np.float32)
-    node.set_array('atomic_numbers', numbers.astype(np.int16))
+def _snapshots(frames: Trajectory, series: NonAffineSeries) -> dict[str, tuple[Any, str]]:
+    """Return positions and cells at the ends of a few pairs of frames, and which pairs these are."""
+    n_pairs = len(series.pairs)
+    shares = np.arange(1, MOST_SNAPSHOTS + 1) / MOST_SNAPSHOTS
+    chosen = np.unique(np.ceil(shares * n_pairs).astype(int) - 1)
+    found = [frame(frames, int(series.pairs[row, 1])) for row in chosen]
+    return {
+        'snapshot_pairs': (chosen, '1'),
+        'snapshot_strain': ([np.nan if series.strain is None else series.strain[row, 1] for row in chosen], '1'),
+        'snapshot_positions': ([positions for positions, _ in found], 'Å'),
+        'snapshot_cells': ([cell for _, cell in found], 'Å'),
+    }
+
+
+def _per_atom(series: NonAffineSeries, numbers: np.ndarray, snapshots: dict[str, tuple[Any, str]]) -> orm.ArrayData:
+    node = _arrays(
+        {'d2min': (series.d2min, 'Å^2'), 'shear_strain': (series.shear_strain, '1'), **snapshots}, np.float32
+    )
+    for name, values in (('atomic_numbers', numbers), ('snapshot_pairs', snapshots['snapshot_pairs'][0])):
+        node.set_array(name, np.asarray(values).astype(np.int16 if name == 'atomic_numbers' else np.int32))
     node.base.attributes.set('units', {**node.base.attributes.get('units'), 'atomic_numbers': '1'})
     return node
 

@@ -23,11 +23,15 @@ COMMANDS = {
         'trace',
         'graph',
         'plot',
+        'report',
         'check',
         'crystals',
         'screening',
         'build',
+        'powder',
         'frames',
+        'trajectory',
+        'export',
         'setup',
     )
 }

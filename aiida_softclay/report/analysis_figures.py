@@ -11,6 +11,7 @@ from aiida_softclay.report import (  # noqa: F401 - the families register their 
     figures_density,
     figures_motion,
     figures_plasticity,
+    figures_series,
     figures_structure,
     figures_thermodynamics,
     figures_transport,
@@ -25,6 +26,7 @@ CALCFUNCTIONS = {
     'analyse_glass_transition': 'glass_transition',
     'analyse_pulses': 'stress_pulse',
     'analyse_stress_strain_curve': 'constant_strain',
+    'analyse_powder_pattern': 'powder_pattern',
     'assess_thermodynamics': 'thermodynamics',
     'screen_salts': 'screening',
 }
@@ -32,9 +34,11 @@ CALCFUNCTIONS = {
 WORKCHAINS = {
     'conductivity': 'conductivity',
     'constant_strain': 'constant_strain',
+    'constant_strain_series': 'constant_strain_series',
     'glass_transition': 'glass_transition',
     'reaction_energy': 'thermodynamics',
     'stress_pulse': 'stress_pulse',
+    'stress_pulse_series': 'stress_pulse_series',
 }
 
 

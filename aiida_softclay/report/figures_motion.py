@@ -168,6 +168,8 @@ def anion_motion(source: Source) -> Iterator[Panel]:
         yield 'anion_shares', source.results, lambda axes, _: _anion_shares(axes, rows, units)
     if source.curve is not None:
         yield 'anions', source.curve, _anion_parts
+        if 'each_msd' in source.curve.get_arraynames():
+            yield 'each_anion', source.curve, _each_anion
 
 
 def _anion_shares(axes: Any, rows: list[dict[str, Any]], units: list[dict[str, Any]]) -> None:
@@ -193,6 +195,23 @@ def _anion_parts(axes: Any, curve: orm.ArrayData) -> None:
     axes.set_ylabel(label('MSD', unit_in(curve, 'msd', 'Å^2')))
     headroom(axes, 0.2)
     legend(axes, loc='upper left', ncols=2)
+
+
+def _each_anion(axes: Any, curve: orm.ArrayData) -> None:
+    """Draw the mean squared displacement of each anion: a plateau for those that turn, a slope for those that leave."""
+    lag = curve.get_array('lag_time')
+    left, turned = (curve.get_array(name).astype(bool) for name in ('each_migrated', 'each_rotated'))
+    lines = curve.get_array('each_msd')
+    for members, text, colour in (
+        (~left & ~turned, 'resting', GREY), (turned & ~left, 'rotated', COLOURS[0]), (left, 'migrated', COLOURS[1])
+    ):  # fmt: skip
+        if members.any():
+            drawn = axes.plot(lag, lines[members].T, color=colour, lw=0.5, alpha=0.7)
+            drawn[0].set_label(f'{text} ({int(members.sum())})')
+    axes.set(xlabel=label('lag time', unit_in(curve, 'lag_time', 'ps')), title='Each anion', ylim=(0, None))
+    axes.set_ylabel(label('MSD', unit_in(curve, 'each_msd', 'Å^2')))
+    headroom(axes, 0.2)
+    legend(axes, loc='upper left', ncols=3)
 
 
 @panels_for('boundary_mobility')

@@ -9,6 +9,7 @@ import numpy as np
 from aiida import orm
 from ase.data import atomic_numbers
 
+from aiida_softclay.report.cell_panel import plastic_snapshots
 from aiida_softclay.report.registry import Panel, Source, panels_for
 from aiida_softclay.report.style import (
     COLOURS,
@@ -141,7 +142,7 @@ def _with_error(row: Mapping[str, Any]) -> str:
 
 @panels_for('plasticity')
 def plasticity(source: Source) -> Iterator[Panel]:
-    """Yield D²min against strain, its distribution, zones and bands, and g(r) of its classes (gupta2023, Fig. 2)."""
+    """Yield D²min against strain, its distribution, zones, bands, g(r) of classes and snapshots (gupta2023, Fig. 2)."""
     curve = source.curve
     if curve is not None:
         thermal = source.row('d2min.thermal')
@@ -155,6 +156,7 @@ def plasticity(source: Source) -> Iterator[Panel]:
             yield 'classes', curve, lambda axes, node: _class_pairs(axes, node, source)
     if 'atoms' in source.arrays:
         yield 'd2min', source.arrays['atoms'], lambda axes, node: _d2min_distribution(axes, node, source)
+        yield from plastic_snapshots(source.arrays['atoms'])
 
 
 def _strain_of(curve: orm.ArrayData) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -277,3 +277,33 @@ def _phases(axes: Any, curve: orm.ArrayData, source: Source) -> None:
     axes.set(title=f'Fit of two phases{text}')
     headroom(axes, 0.3)
     legend(axes, ncols=2, loc='upper right')
+
+
+@panels_for('powder_pattern')
+def powder_pattern(source: Source) -> Iterator[Panel]:
+    """Yield the powder pattern of a crystal."""
+    if source.curve is not None:
+        name = subscripts(str(source.context.get('formula') or 'crystal'))
+        yield 'powder_pattern', source.curve, lambda axes, curve: powder_lines(axes, _arrays(curve), name)
+
+
+def _arrays(curve: orm.ArrayData) -> dict[str, np.ndarray]:
+    return {name: curve.get_array(name) for name in curve.get_arraynames()}
+
+
+def powder_lines(axes: Any, arrays: Mapping[str, np.ndarray], name: str) -> None:
+    """Draw the profile of a powder pattern above marks where its reflections are.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    arrays : mapping
+        ``two_theta`` and ``intensity`` of the profile, ``reflection_two_theta``.
+    name : str
+        Of the crystal.
+    """
+    axes.plot(arrays['two_theta'], arrays['intensity'], color=COLOURS[0], lw=0.8)
+    axes.vlines(arrays['reflection_two_theta'], -8, -3, color=INK, lw=0.5)
+    axes.set(xlabel='2θ (°)', ylabel='intensity (largest 100)', title=f'Powder pattern of {name}')
+    axes.set_xlim(arrays['two_theta'][[0, -1]])

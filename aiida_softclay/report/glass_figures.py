@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
+from aiida_softclay.report.cell_panel import show_cell
 from aiida_softclay.report.style import COLOURS, GREY, LIGHT, legend, subscripts
 
 #: Most kinds of polyhedra that are drawn by name; the others are one bar.
@@ -88,15 +89,4 @@ def _has_census(checks: Mapping[str, Any]) -> bool:
 
 def _cell(axes: Any, structure: orm.StructureData) -> None:
     """Show the last snapshot."""
-    from io import BytesIO
-
-    from matplotlib import image
-
-    from aiida_softclay.analysis.cell_picture import draw_cell, save_picture
-
-    buffer = BytesIO()
-    save_picture(draw_cell(structure.get_ase(), width_cm=8.0), buffer, 'png')
-    buffer.seek(0)
-    axes.imshow(image.imread(buffer))
-    axes.set_axis_off()
-    axes.set_title('The cell at the end')
+    show_cell(axes, structure.get_ase(), 'The cell at the end')

@@ -142,3 +142,21 @@ def test_what_is_not_there_gets_a_sentence():
         anion_motion(trajectory, BONDS, residence_ps=100.0)
     with pytest.raises(ValueError, match='nothing turns'):
         anion_motion(trajectory, BONDS, rotation_angle=200.0)
+
+
+def test_single_anions_have_their_own_displacement(monkeypatch):
+    """The units turn at speeds 0, ω and 2ω: each of their anions is on a circle of ρ² = (2/3) R²."""
+    turns = 2 * np.pi
+    trajectory = units(lambda site, time: site * turns * time, n_frames=161)
+    found = anion_motion(trajectory, BONDS)
+    assert found.followed.tolist() == list(range(12))
+    for row, ion in enumerate(found.followed):
+        expected = 4 * 2.1**2 * (2 / 3) * np.sin((ion // 4) * turns * found.lag_times / 40.0 / 2) ** 2
+        assert found.each[row] == pytest.approx(expected, abs=1e-6)
+    assert found.each.mean(axis=0) == pytest.approx(found.total, abs=1e-6)
+    assert found.followed_turned.tolist() == [False] * 4 + [True] * 8
+    assert not found.followed_left.any()
+    monkeypatch.setattr('aiida_softclay.analysis.anion_rotation.MOST_FOLLOWED', 5)
+    part = anion_motion(trajectory, BONDS)
+    assert part.followed.tolist() == [0, 2, 5, 8, 11]
+    assert part.each == pytest.approx(found.each[part.followed], abs=1e-12)

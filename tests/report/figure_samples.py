@@ -20,7 +20,9 @@ from aiida_softclay.calcfunctions import (
     onsager,
     phase_fit,
     plasticity,
+    powder,
     scattering,
+    series,
     structure_analysis,
     structure_series,
     thermodynamics,
@@ -267,6 +269,34 @@ def rates():
     return body(glass_transition.analyse_cooling_rates)(orm.Dict({}), **runs)
 
 
+def of_series(experiment):
+    """Three magnitudes, of which the largest leaves a strain; or yield stresses at three rates and two temperatures."""
+    points, runs = [], {}
+
+    def add(label, values, **numbers):
+        names = [f'{label}_seed_{seed}' for seed in (1, 2, 3)]
+        points.append({'label': label, 'values': values, 'runs': names})
+        for seed, name in enumerate(names):
+            rows = [
+                Quantity(key.replace('__', '.'), value * (1 + 0.01 * (seed - 1)), error, 'GPa', 'given', n_samples=20)
+                for key, (value, error) in numbers.items()
+            ]
+            runs[name] = orm.Dict(results_dict(rows))
+
+    if experiment == 'stress_pulse':
+        for size, residual in ((10, 1e-4), (30, 2e-3), (50, 2e-2)):
+            add(f'magnitude_{size}', {'magnitude_mpa': size}, residual_strain__cycle_1=(residual, 5e-4),
+                strain_under_load__cycle_1=(0.02, 1e-3), thermal_strain_noise=(0.002, 1e-4))  # fmt: skip
+    else:
+        for temperature in (300.0, 400.0):
+            for rate in (1e-4, 1e-3, 1e-2):
+                stress = 0.8 - temperature / 1000 + 0.03 * np.log(rate / 1e-3)
+                label = f't_{temperature:g}_{rate:g}'.replace('.', '_').replace('-', '_')
+                add(label, {'temperature_K': temperature, 'rate_per_ps': rate}, yield_stress__maximum=(stress, 0.005))
+    settings = orm.Dict({'points': points, 'experiment': experiment, 'confidence': 0.95})
+    return body(series.combine_runs)(settings, **runs)
+
+
 def outputs_of(name, folder):
     """Return what an analysis gives for its sample: the names of outputs to nodes; the panels' own name first."""
     bonds = {'centre': 'Ga', 'bonds': {'F': 2.8, 'Cl': 2.8}}
@@ -291,7 +321,12 @@ def outputs_of(name, folder):
             {'central': 'Ga', 'old_anion': 'F', 'new_anion': 'Cl'}
         )),
         'conformation': lambda: body(conformation.analyse_conformation)(dimers(folder), orm.Dict({})),
-        'constant_strain': stretched, 'cooling_rates': rates, 'density_map': lambda: cube(folder),
+        'constant_strain': stretched, 'constant_strain_series': lambda: of_series('constant_strain'),
+        'stress_pulse_series': lambda: of_series('stress_pulse'),
+        'powder_pattern': lambda: body(powder.analyse_powder_pattern)(
+            orm.StructureData(ase=bulk('LiCl', 'rocksalt', a=5.13)), orm.Dict({})
+        ),
+        'cooling_rates': rates, 'density_map': lambda: cube(folder),
         'glass_transition': cooled,
         'mobility_classes': lambda: body(ion_motion.analyse_mobility_classes)(walkers(folder), orm.Dict(
             {'species': 'Li', 'cutoffs': {'Cl': 3.2}, 'upper': 0.6, 'lower': 0.4, 'bin_width': 0.2}

@@ -28,7 +28,7 @@ def test_axes_carry_quantity_and_unit(drawn):
     names = sorted(set(REGISTRY) - {'collective', 'reaction_energy', 'density_map', 'screening'})
     for name in names:
         for title, axes in drawn(name).axes.items():
-            for axis, text in zip((axes.xaxis, axes.yaxis), labels(axes), strict=True):
+            for axis, text in zip((axes.xaxis, axes.yaxis), labels(axes), strict=True) if axes.axison else ():
                 written = all(isinstance(part, str) and re.search('[A-Za-z]', part) for part in
                               (tick.get_text() for tick in axis.get_ticklabels()))  # fmt: skip
                 assert text or written, f'{name}, {title}'

@@ -13,7 +13,9 @@ pytestmark = pytest.mark.usefixtures('aiida_profile')
 
 def test_plasticity(drawn):
     found = drawn('plasticity')
-    assert list(found.axes) == ['plasticity', 'zones', 'layers', 'classes', 'd2min']
+    assert list(found.axes) == [
+        'plasticity', 'zones', 'layers', 'classes', 'd2min', 'snapshot_1', 'snapshot_2', 'snapshot_3',
+    ]  # fmt: skip
     axes = found['plasticity']
     assert texts(axes) == ['all', 'Cl', 'F', 'Ga', 'at rest']
     strain = found.array('strain')[:, 1]
