@@ -20,7 +20,7 @@ from aiida_softclay.data.frames import FramesData
 from aiida_softclay.workflows.aimd_handlers import AimdHandlersMixin
 from aiida_softclay.workflows.aimd_relaxation import AimdRelaxationMixin
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS
-from aiida_softclay.workflows.ports import define_job_options, define_pseudopotentials
+from aiida_softclay.workflows.ports import define_job_options, define_pseudopotentials, given_mapping
 from aiida_softclay.workflows.protocol import ProtocolError, ProtocolMixin
 
 
@@ -288,8 +288,7 @@ class AimdWorkChain(ProtocolMixin, AimdHandlersMixin, AimdRelaxationMixin, WorkC
 
     def potentials(self) -> dict[str, Any]:
         """Return the potential of each kind of the structure."""
-        mapping = self.inputs.potential_mapping.get_dict() if 'potential_mapping' in self.inputs else {}
-        return select_potentials(self.ctx.structure, self.inputs.potential_family.value, mapping)
+        return select_potentials(self.ctx.structure, self.inputs.potential_family.value, given_mapping(self.inputs))
 
     def run_segment(self) -> ToContext:
         """Submit the next run, from the structure and velocities of the last one."""

@@ -16,7 +16,15 @@ from aiida_softclay.data.potential import PotentialData
 from aiida_softclay.workflows.fit_committee import FitCommitteeWorkChain
 from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain
 from aiida_softclay.workflows.melt_quench import MeltQuenchWorkChain
-from aiida_softclay.workflows.ports import ENGINES, define_codes, define_job_bound, define_pseudopotentials
+from aiida_softclay.workflows.ports import (
+    define_codes,
+    define_job_bound,
+    define_pseudopotentials,
+    given_job_bound,
+    given_mapping,
+    given_options,
+    set_engines,
+)
 from aiida_softclay.workflows.protocol import ProtocolMixin
 from aiida_softclay.workflows.validate_potential import ValidatePotentialWorkChain
 
@@ -67,15 +75,10 @@ def _sampling_builder(inputs: Mapping[str, Any]) -> Any:
         inputs['potential_family'].value,
         protocol=settings['protocol'],
         overrides=settings['overrides'],
-        options=_options(inputs, 'vasp'),
-        potential_mapping=inputs['potential_mapping'].get_dict() if 'potential_mapping' in inputs else None,
-        max_concurrent_jobs=inputs['max_concurrent_jobs'].value if 'max_concurrent_jobs' in inputs else None,
+        options=given_options(inputs).get('vasp'),
+        potential_mapping=given_mapping(inputs),
+        max_concurrent_jobs=given_job_bound(inputs),
     )
-
-
-def _options(inputs: Mapping[str, Any], engine: str) -> dict[str, Any] | None:
-    options = inputs.get('options') or {}
-    return options[engine].get_dict() if engine in options else None
 
 
 class BuildPotentialWorkChain(ProtocolMixin, WorkChain):
@@ -178,14 +181,10 @@ class BuildPotentialWorkChain(ProtocolMixin, WorkChain):
         elif structures is not None:
             parameters['structures'] = structures
         builder.parameters = orm.Dict(parameters)
-        builder.codes = {name: code for name, code in codes.items() if code is not None}
-        builder.potential_family = orm.Str(potential_family)
-        if potential_mapping:
-            builder.potential_mapping = orm.Dict(dict(potential_mapping))
-        if options:
-            builder.options = {engine: orm.Dict(dict(values)) for engine, values in options.items()}
-        if max_concurrent_jobs is not None:
-            builder.max_concurrent_jobs = orm.Int(max_concurrent_jobs)
+        set_engines(
+            builder, codes, potential_family=potential_family, potential_mapping=potential_mapping, options=options,
+            max_concurrent_jobs=max_concurrent_jobs,
+        )  # fmt: skip
         builder.metadata.label = f'potential ({parameters["protocol"]})'
         return builder
 
@@ -232,7 +231,7 @@ class BuildPotentialWorkChain(ProtocolMixin, WorkChain):
         common = {
             'protocol': settings.protocol,
             'overrides': settings.overrides,
-            'options': _options(self.inputs, 'dp'),
+            'options': given_options(self.inputs).get('dp'),
         }
         if self.ctx.parameters.n_models > 1:
             builder = FitCommitteeWorkChain.get_builder_from_protocol(
@@ -270,21 +269,16 @@ class BuildPotentialWorkChain(ProtocolMixin, WorkChain):
     def run_validation(self) -> Any:
         """Compare the potential with its engine."""
         settings = self.ctx.parameters.validation
-        options = {engine: values for engine in ENGINES if (values := _options(self.inputs, engine)) is not None}
         try:
             builder = ValidatePotentialWorkChain.get_builder_from_protocol(
                 dict(self.inputs.codes),
                 self.ctx.potential,
                 self.inputs.potential_family.value,
-                potential_mapping=(
-                    self.inputs.potential_mapping.get_dict() if 'potential_mapping' in self.inputs else None
-                ),
+                potential_mapping=given_mapping(self.inputs),
                 protocol=settings.protocol,
                 overrides=settings.overrides,
-                options=options or None,
-                max_concurrent_jobs=(
-                    self.inputs.max_concurrent_jobs.value if 'max_concurrent_jobs' in self.inputs else None
-                ),
+                options=given_options(self.inputs),
+                max_concurrent_jobs=given_job_bound(self.inputs),
             )
         except ValueError as error:
             return self.exit_codes.ERROR_VALIDATION_FAILED.format(message=str(error))

@@ -18,12 +18,19 @@ from aiida_softclay.calcfunctions.selection import (
     select_candidates,
     summarise_learning,
 )
-from aiida_softclay.workflows.concurrency import computer_job_limit
 from aiida_softclay.workflows.exploration_runs import ExplorationRunsMixin, validate_inputs, validate_parameters
 from aiida_softclay.workflows.fit_committee import FitCommitteeWorkChain
 from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain
 from aiida_softclay.workflows.label import LabelWorkChain
-from aiida_softclay.workflows.ports import define_codes, define_job_bound, define_pseudopotentials
+from aiida_softclay.workflows.ports import (
+    branch_limit,
+    define_codes,
+    define_job_bound,
+    define_pseudopotentials,
+    given_mapping,
+    given_options,
+    set_engines,
+)
 from aiida_softclay.workflows.protocol import ProtocolMixin, recursive_merge
 
 FramesData = DataFactory('softclay.frames')
@@ -135,17 +142,13 @@ class ConcurrentLearningWorkChain(ProtocolMixin, ExplorationRunsMixin, WorkChain
         parameters = cls.get_protocol_inputs(protocol, overrides)
         parameters['protocol'] = protocol or cls.get_default_protocol()
         builder = cls.get_builder()
-        builder.codes = dict(codes)
         builder.frames = dict(frames) if isinstance(frames, Mapping) else {'initial': frames}
         builder.structures = dict(structures)
         builder.parameters = orm.Dict(parameters)
-        builder.potential_family = orm.Str(potential_family)
-        if potential_mapping is not None:
-            builder.potential_mapping = orm.Dict(dict(potential_mapping))
-        if options:
-            builder.options = {engine: orm.Dict(dict(values)) for engine, values in options.items()}
-        if max_concurrent_jobs is not None:
-            builder.max_concurrent_jobs = orm.Int(max_concurrent_jobs)
+        set_engines(
+            builder, codes, potential_family=potential_family, potential_mapping=potential_mapping, options=options,
+            max_concurrent_jobs=max_concurrent_jobs,
+        )  # fmt: skip
         builder.metadata.label = f'concurrent learning of {", ".join(sorted(builder.structures))}'[:255]
         return builder
 
@@ -158,11 +161,7 @@ class ConcurrentLearningWorkChain(ProtocolMixin, ExplorationRunsMixin, WorkChain
         self.ctx.committee = None
         self.ctx.committee_is_current = False
         self.ctx.state = 'learning'
-        self.ctx.limit = (
-            self.inputs.max_concurrent_jobs.value
-            if 'max_concurrent_jobs' in self.inputs
-            else computer_job_limit(self.inputs.codes.lmp)
-        )
+        self.ctx.limit = branch_limit(self.inputs, self.inputs.codes.lmp)
 
     def should_learn(self) -> bool:
         """Return whether another generation is needed and allowed."""
@@ -180,12 +179,6 @@ class ConcurrentLearningWorkChain(ProtocolMixin, ExplorationRunsMixin, WorkChain
             group.description = f'concurrent learning {self.node.uuid}, generation {self.ctx.generation}'
         self.ctx.group = label
 
-    def engine_options(self, engine: str) -> dict[str, Any] | None:
-        """Return the scheduler options of an engine, if there are any."""
-        if 'options' in self.inputs and engine in self.inputs.options:
-            return self.inputs.options[engine].get_dict()
-        return None
-
     def should_fit_committee(self) -> bool:
         """Return whether there are frames that the committee has not learned."""
         return not self.ctx.committee_is_current
@@ -199,7 +192,7 @@ class ConcurrentLearningWorkChain(ProtocolMixin, ExplorationRunsMixin, WorkChain
             n_models=settings.n_models,
             protocol=settings.protocol,
             overrides=recursive_merge(settings.overrides, {'gate': None}),
-            options=self.engine_options('dp'),
+            options=given_options(self.inputs).get('dp'),
             label=f'{self.ctx.group}/committee',
         )
         builder.metadata.call_link_label = f'committee_{self.ctx.generation:03d}'
@@ -274,8 +267,8 @@ class ConcurrentLearningWorkChain(ProtocolMixin, ExplorationRunsMixin, WorkChain
             self.inputs.potential_family.value,
             protocol=settings.protocol,
             overrides=settings.overrides,
-            options=self.engine_options('vasp'),
-            potential_mapping=self.inputs.potential_mapping.get_dict() if 'potential_mapping' in self.inputs else None,
+            options=given_options(self.inputs).get('vasp'),
+            potential_mapping=given_mapping(self.inputs),
         )
         builder.metadata.call_link_label = f'label_{self.ctx.generation:03d}'
         return ToContext(label=self.submit(builder))
@@ -330,7 +323,7 @@ class ConcurrentLearningWorkChain(ProtocolMixin, ExplorationRunsMixin, WorkChain
         settings = self.ctx.parameters.final
         builder = FitPotentialWorkChain.get_builder_from_protocol(
             self.inputs.codes.dp, self.ctx.frames, protocol=settings.protocol, overrides=settings.overrides,
-            options=self.engine_options('dp'),
+            options=given_options(self.inputs).get('dp'),
         )  # fmt: skip
         builder.metadata.call_link_label = 'final_fit'
         return ToContext(final=self.submit(builder))

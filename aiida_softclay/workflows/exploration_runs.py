@@ -17,6 +17,7 @@ from aiida_softclay.workflows.exploration import (
     run_names,
 )
 from aiida_softclay.workflows.md import MdWorkChain
+from aiida_softclay.workflows.ports import given_options
 
 #: Ends of an exploration run that are the potential's fault: what was reached before counts, the rest has failed.
 EXPLODED = ('ERROR_LOST_ATOMS', 'ERROR_NOT_FINITE', 'ERROR_TEMPERATURE_RUNAWAY')
@@ -85,7 +86,7 @@ class ExplorationRunsMixin(BoundedBranchesMixin):
             self.run_plan(name),
             potential=potentials[first],
             committee={other: potentials[other] for other in others},
-            options=self.engine_options('lmp'),
+            options=given_options(self.inputs).get('lmp'),
         )
         builder.metadata.call_link_label = f'explore_{self.ctx.generation:03d}_{name}'
         return builder

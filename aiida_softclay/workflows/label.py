@@ -24,7 +24,7 @@ from aiida_softclay.data.frames import FramesData
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin, computer_job_limit
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS
-from aiida_softclay.workflows.ports import define_job_options, define_pseudopotentials
+from aiida_softclay.workflows.ports import define_job_options, define_pseudopotentials, given_mapping
 from aiida_softclay.workflows.protocol import ProtocolMixin
 
 #: The program that takes several folders at once.
@@ -272,7 +272,7 @@ class LabelWorkChain(BoundedBranchesMixin, ProtocolMixin, WorkChain):
         """Return the builder of the job of one batch."""
         batch = self.ctx.batches[name]
         trajectory = self.inputs.configurations[batch['name']]
-        mapping = self.inputs.potential_mapping.get_dict() if 'potential_mapping' in self.inputs else {}
+        mapping = given_mapping(self.inputs)
         kpoints = orm.KpointsData()
         kpoints.set_kpoints_mesh(self.ctx.meshes[batch['name']])
         builder = self._process_class.get_builder()

@@ -19,7 +19,12 @@ from aiida_softclay.workflows.aimd import AimdWorkChain, gamma_point, incar_prob
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin, computer_job_limit
 from aiida_softclay.workflows.melt_quench_layout import lay_out, probe_structure
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS
-from aiida_softclay.workflows.ports import define_job_bound, define_job_options, define_pseudopotentials
+from aiida_softclay.workflows.ports import (
+    define_job_bound,
+    define_job_options,
+    define_pseudopotentials,
+    given_job_bound,
+)
 from aiida_softclay.workflows.protocol import ProtocolMixin
 from aiida_softclay.workflows.sampling import build_structure
 
@@ -225,9 +230,8 @@ class MeltQuenchWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             problem = AimdWorkChain.spec().inputs.validate(self.build_branch(label)._inputs(prune=True))
             if problem is not None:
                 self._fail(label, 'REFUSED', str(problem.message))
-        limit = self.inputs.max_concurrent_jobs.value if 'max_concurrent_jobs' in self.inputs else None
         ready = [label for label in self.ctx.branches if label not in self.ctx.failures]
-        self.queue_branches(ready, limit or computer_job_limit(self.inputs.code))
+        self.queue_branches(ready, given_job_bound(self.inputs) or computer_job_limit(self.inputs.code))
 
     def build_branch(self, name: str) -> Any:
         """Return the builder of the AIMD of one structure."""

@@ -17,8 +17,16 @@ from aiida.plugins import DataFactory, WorkflowFactory
 
 from aiida_softclay.calcfunctions.arrhenius import analyse_arrhenius
 from aiida_softclay.calcfunctions.results import collect_results
-from aiida_softclay.workflows.concurrency import BoundedBranchesMixin, computer_job_limit
-from aiida_softclay.workflows.ports import ENGINES, define_codes, define_job_bound, define_pseudopotentials
+from aiida_softclay.workflows.concurrency import BoundedBranchesMixin
+from aiida_softclay.workflows.ports import (
+    branch_limit,
+    define_codes,
+    define_job_bound,
+    define_pseudopotentials,
+    given_mapping,
+    given_options,
+    set_engines,
+)
 from aiida_softclay.workflows.protocol import ProtocolMixin
 
 PotentialData = DataFactory('softclay.potential')
@@ -205,17 +213,12 @@ class PaperWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         steps = cls.steps_of(paper, scale, overrides, with_potential=potential is None)
         builder = cls.get_builder()
         builder.parameters = orm.Dict({'paper': paper, 'protocol': scale, 'steps': steps})
-        builder.codes = {name: code for name, code in codes.items() if code is not None}
-        if potential_family is not None:
-            builder.potential_family = orm.Str(potential_family)
-        if potential_mapping:
-            builder.potential_mapping = orm.Dict(dict(potential_mapping))
         if potential is not None:
             builder.potential = potential
-        if options:
-            builder.options = {engine: orm.Dict(dict(values)) for engine, values in options.items()}
-        if max_concurrent_jobs is not None:
-            builder.max_concurrent_jobs = orm.Int(max_concurrent_jobs)
+        set_engines(
+            builder, codes, potential_family=potential_family, potential_mapping=potential_mapping, options=options,
+            max_concurrent_jobs=max_concurrent_jobs,
+        )  # fmt: skip
         builder.metadata.label = f'{paper} ({scale})'
         return builder
 
@@ -226,11 +229,7 @@ class PaperWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         self.ctx.steps = parameters['steps']
         self.ctx.done, self.ctx.failed, self.ctx.stages, self.ctx.glasses = [], {}, {}, {}
         self.ctx.queued = []
-        self.ctx.limit = (
-            self.inputs.max_concurrent_jobs.value
-            if 'max_concurrent_jobs' in self.inputs
-            else computer_job_limit(*self.inputs.codes.values())
-        )
+        self.ctx.limit = branch_limit(self.inputs, *self.inputs.codes.values())
         if POTENTIAL in self.inputs:
             self.ctx.potential = self.inputs.potential
             self.ctx.done.append(POTENTIAL)
@@ -257,10 +256,9 @@ class PaperWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         """Return the builder of a step."""
         step = self.ctx.steps[name]
         process = WorkflowFactory(step['process'])
-        given = dict(self.inputs.get('options') or {})
-        options = {engine: given[engine].get_dict() for engine in ENGINES if engine in given}
+        options = given_options(self.inputs)
         common = {'protocol': step.get('protocol'), 'overrides': step.get('overrides')}
-        mapping = self.inputs.potential_mapping.get_dict() if 'potential_mapping' in self.inputs else None
+        mapping = given_mapping(self.inputs)
         codes = self.inputs.codes
         if step['process'] == BUILD_POTENTIAL:
             builder = process.get_builder_from_protocol(

@@ -18,10 +18,16 @@ from aiida_softclay.calcfunctions.thermodynamics import assess_thermodynamics, b
 from aiida_softclay.calculations.potcar_cutoff import cutoff_problem
 from aiida_softclay.calculations.potcars import PotentialFamilyError, select_potentials
 from aiida_softclay.structures.crystals import CONFIDENCES, crystal, list_crystals, load_phases, phase
-from aiida_softclay.workflows.concurrency import BoundedBranchesMixin, computer_job_limit
+from aiida_softclay.workflows.concurrency import BoundedBranchesMixin
 from aiida_softclay.workflows.label import kpoints_mesh
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS
-from aiida_softclay.workflows.ports import define_job_bound, define_job_options, define_pseudopotentials
+from aiida_softclay.workflows.ports import (
+    branch_limit,
+    define_job_bound,
+    define_job_options,
+    define_pseudopotentials,
+    given_mapping,
+)
 from aiida_softclay.workflows.protocol import ProtocolMixin
 
 #: What one run of a phase is for.
@@ -262,11 +268,7 @@ class ReactionEnergyWorkChain(BoundedBranchesMixin, ProtocolMixin, WorkChain):
             self.ctx.cells[name] = in_order_of_vasp(structure, metadata=metadata)
         for name, structure in self.ctx.cells.items():
             self.ctx.start_volumes[name] = float(structure.get_cell_volume())
-        limit = (
-            self.inputs.max_concurrent_jobs.value
-            if 'max_concurrent_jobs' in self.inputs
-            else computer_job_limit(self.inputs.code)
-        )
+        limit = branch_limit(self.inputs, self.inputs.code)
         self.ctx.runs = {f'{RELAX}_{name}_1': [name, RELAX, 1] for name in self.ctx.cells}
         self.ctx.inspected = []
         self.queue_branches(self.ctx.runs, limit)
@@ -284,7 +286,7 @@ class ReactionEnergyWorkChain(BoundedBranchesMixin, ProtocolMixin, WorkChain):
             tags |= {'ibrion': -1, 'nsw': 0, 'isif': 2}
         kpoints = orm.KpointsData()
         kpoints.set_kpoints_mesh(kpoints_mesh(np.array([structure.cell]), parameters['kpoints_spacing']))
-        mapping = self.inputs.potential_mapping.get_dict() if 'potential_mapping' in self.inputs else {}
+        mapping = given_mapping(self.inputs)
         settings: dict[str, Any] = {'parser_settings': {'include_node': ['structure']}}
         if self._gives_energy(kind):
             # The table is read from it.

@@ -9,8 +9,8 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ProcessBuilder, WorkChain, while_
 
-from aiida_softclay.workflows.concurrency import BoundedBranchesMixin, computer_job_limit
-from aiida_softclay.workflows.ports import define_job_bound
+from aiida_softclay.workflows.concurrency import BoundedBranchesMixin
+from aiida_softclay.workflows.ports import branch_limit, define_job_bound
 from aiida_softclay.workflows.protocol import ProtocolError, ProtocolMixin, check_overrides, recursive_merge
 
 
@@ -105,10 +105,8 @@ class SeriesWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
 
     def setup(self) -> None:
         """Queue the runs."""
-        bound = self.inputs.get('max_concurrent_jobs')
-        limit = bound.value if bound is not None else computer_job_limit(self.inputs.code)
         self.ctx.runs = self.runs_of(self.inputs)
-        self.queue_branches(self.queue_order(self.ctx.runs), limit)
+        self.queue_branches(self.queue_order(self.ctx.runs), branch_limit(self.inputs, self.inputs.code))
 
     def build_branch(self, name: str) -> Any:
         """Return the builder of one run."""

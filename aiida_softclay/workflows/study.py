@@ -13,11 +13,19 @@ from aiida_softclay.calcfunctions.results import collect_results
 from aiida_softclay.calcfunctions.structure_analysis import analyse_anion_exchange, exchange_parameters
 from aiida_softclay.structures.composition import Mixture
 from aiida_softclay.workflows.amorphous import AmorphousWorkChain
-from aiida_softclay.workflows.concurrency import BoundedBranchesMixin, computer_job_limit
+from aiida_softclay.workflows.concurrency import BoundedBranchesMixin
 from aiida_softclay.workflows.conductivity import ConductivityWorkChain
 from aiida_softclay.workflows.constant_strain import ConstantStrainWorkChain
 from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain
-from aiida_softclay.workflows.ports import define_codes, define_job_bound, define_pseudopotentials
+from aiida_softclay.workflows.ports import (
+    branch_limit,
+    define_codes,
+    define_job_bound,
+    define_pseudopotentials,
+    given_mapping,
+    given_options,
+    set_engines,
+)
 from aiida_softclay.workflows.protocol import ProtocolMixin
 from aiida_softclay.workflows.sampling import build_structure, sampling_builder, sampling_plan, validate_sampling
 from aiida_softclay.workflows.stress_pulse import StressPulseWorkChain
@@ -163,17 +171,12 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         builder = cls.get_builder()
         builder.mixture = orm.Str(mixture)
         builder.parameters = orm.Dict(parameters)
-        builder.codes = {name: code for name, code in codes.items() if code is not None}
-        if potential_family is not None:
-            builder.potential_family = orm.Str(potential_family)
-        if potential_mapping is not None:
-            builder.potential_mapping = orm.Dict(potential_mapping)
         if potential is not None:
             builder.potential = potential
-        if options:
-            builder.options = {engine: orm.Dict(values) for engine, values in options.items()}
-        if max_concurrent_jobs is not None:
-            builder.max_concurrent_jobs = orm.Int(max_concurrent_jobs)
+        set_engines(
+            builder, codes, potential_family=potential_family, potential_mapping=potential_mapping, options=options,
+            max_concurrent_jobs=max_concurrent_jobs,
+        )  # fmt: skip
         builder.metadata.label = mixture
         return builder
 
@@ -181,11 +184,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         """Read the inputs once."""
         self.ctx.parameters = AttributeDict(self.inputs.parameters.get_dict())
         self.ctx.mixture_text = self.inputs.mixture.value
-        self.ctx.limit = (
-            self.inputs.max_concurrent_jobs.value
-            if 'max_concurrent_jobs' in self.inputs
-            else computer_job_limit(*self.inputs.codes.values())
-        )
+        self.ctx.limit = branch_limit(self.inputs, *self.inputs.codes.values())
         self.ctx.stages = {}
         if 'potential' in self.inputs:
             self.ctx.potential = self.inputs.potential
@@ -200,13 +199,6 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         if name in EXPERIMENTS:
             return self._experiment(name)
         return self._sampling(name)
-
-    def _options(self, engine: str) -> dict[str, Any] | None:
-        return (
-            self.inputs.options[engine].get_dict()
-            if 'options' in self.inputs and engine in self.inputs.options
-            else None
-        )
 
     def queue_sampling(self):
         """Build the structures to sample."""
@@ -229,8 +221,8 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             self.ctx.structures[label],
             code=self.inputs.codes.vasp,
             potential_family=self.inputs.potential_family.value,
-            potential_mapping=self.inputs.potential_mapping.get_dict() if 'potential_mapping' in self.inputs else None,
-            options=self._options('vasp'),
+            potential_mapping=given_mapping(self.inputs),
+            options=given_options(self.inputs).get('vasp'),
         )
 
     def inspect_sampling(self):
@@ -258,7 +250,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             self.ctx.frames,
             protocol=settings.protocol,
             overrides=settings.overrides,
-            options=self._options('dp'),
+            options=given_options(self.inputs).get('dp'),
         )
         builder.metadata.call_link_label = 'fit_potential'
         return ToContext(fit=self.submit(builder))
@@ -290,7 +282,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             interface=self.branch(interface).outputs.structure if interface and self.should_sample() else None,
             protocol=settings.protocol,
             overrides=settings.overrides,
-            options=self._options('lmp'),
+            options=given_options(self.inputs).get('lmp'),
         )
         builder.metadata.call_link_label = 'amorphous'
         return ToContext(amorphous=self.submit(builder))
@@ -353,7 +345,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             potential=self.ctx.potential,
             protocol=settings.protocol,
             overrides=settings.overrides,
-            options=self._options('lmp'),
+            options=given_options(self.inputs).get('lmp'),
         )
         builder.metadata.call_link_label = name
         return builder

@@ -15,8 +15,13 @@ from aiida_softclay.data.frames import FramesData
 from aiida_softclay.data.frames_surface import IncompatibleFramesError, combine_engines
 from aiida_softclay.data.potential import PotentialData
 from aiida_softclay.workflows import validation_plan as plan
-from aiida_softclay.workflows.concurrency import computer_job_limit
-from aiida_softclay.workflows.ports import define_codes, define_job_bound, define_pseudopotentials
+from aiida_softclay.workflows.ports import (
+    branch_limit,
+    define_codes,
+    define_job_bound,
+    define_pseudopotentials,
+    set_engines,
+)
 from aiida_softclay.workflows.protocol import ProtocolMixin
 from aiida_softclay.workflows.sampling import build_structure
 from aiida_softclay.workflows.validation_branches import ValidationBranchesMixin
@@ -183,28 +188,20 @@ class ValidatePotentialWorkChain(ProtocolMixin, ValidationBranchesMixin, WorkCha
             parameters['structures'] = plan.expand_structures(parameters['structures'], potential.type_map, known)
         builder = cls.get_builder()
         builder.potential = potential
-        builder.codes = {name: code for name, code in codes.items() if code is not None}
-        builder.potential_family = orm.Str(potential_family)
-        if potential_mapping:
-            builder.potential_mapping = orm.Dict(dict(potential_mapping))
         if structures:
             builder.structures = dict(structures)
         builder.parameters = orm.Dict(parameters)
-        if options:
-            builder.options = {engine: orm.Dict(dict(values)) for engine, values in options.items()}
-        if max_concurrent_jobs is not None:
-            builder.max_concurrent_jobs = orm.Int(max_concurrent_jobs)
+        set_engines(
+            builder, codes, potential_family=potential_family, potential_mapping=potential_mapping, options=options,
+            max_concurrent_jobs=max_concurrent_jobs,
+        )  # fmt: skip
         builder.metadata.label = f'validation of {potential.label or potential.filename}'
         return builder
 
     def setup(self) -> None:
         """Read the inputs once."""
         self.ctx.parameters = self.inputs.parameters.get_dict()
-        self.ctx.limit = (
-            self.inputs.max_concurrent_jobs.value
-            if 'max_concurrent_jobs' in self.inputs
-            else computer_job_limit(*self.inputs.codes.values())
-        )
+        self.ctx.limit = branch_limit(self.inputs, *self.inputs.codes.values())
         self.ctx.failures, self.ctx.failed_branches = {}, []
         self.ctx.extensions = 0
 

@@ -18,6 +18,7 @@ from aiida_softclay.workflows.concurrency import BoundedBranchesMixin
 from aiida_softclay.workflows.conductivity import ConductivityWorkChain, formal_charges
 from aiida_softclay.workflows.label import LabelWorkChain
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS
+from aiida_softclay.workflows.ports import given_mapping, given_options
 from aiida_softclay.workflows.protocol import recursive_merge
 
 
@@ -41,13 +42,6 @@ class ValidationBranchesMixin(BoundedBranchesMixin):
         builder.metadata.call_link_label = name
         return builder
 
-    def _options(self, engine: str) -> dict[str, Any] | None:
-        found = self.inputs.options.get(engine) if 'options' in self.inputs else None
-        return None if found is None else found.get_dict()
-
-    def _mapping(self) -> dict[str, str] | None:
-        return self.inputs.potential_mapping.get_dict() if 'potential_mapping' in self.inputs else None
-
     def _labelling(self, name: str) -> Any:
         names = self.ctx.label_branches[name]
         section = self.ctx.parameters['label']
@@ -57,7 +51,7 @@ class ValidationBranchesMixin(BoundedBranchesMixin):
         return LabelWorkChain.get_builder_from_protocol(
             self.inputs.codes.vasp, {series: self.ctx[f'configurations_{series}'] for series in names},
             self.inputs.potential_family.value, protocol=section['protocol'], overrides=overrides,
-            options=self._options('vasp'), potential_mapping=self._mapping(),
+            options=given_options(self.inputs).get('vasp'), potential_mapping=given_mapping(self.inputs),
         )  # fmt: skip
 
     def _aimd(self, run: str) -> Any:
@@ -65,8 +59,8 @@ class ValidationBranchesMixin(BoundedBranchesMixin):
         return AimdWorkChain.get_builder_from_protocol(
             self.inputs.codes.vasp, self.ctx.structures[about['structure']], self.inputs.potential_family.value,
             plan=plan.aimd_plan(self.ctx.parameters['conductivity'], about['temperature_K'], self._seed(run)),
-            protocol=section['protocol'], overrides=section['overrides'], options=self._options('vasp'),
-            potential_mapping=self._mapping(), label=f'AIMD of {run}',
+            protocol=section['protocol'], overrides=section['overrides'], label=f'AIMD of {run}',
+            options=given_options(self.inputs).get('vasp'), potential_mapping=given_mapping(self.inputs),
         )  # fmt: skip
 
     def _seed(self, run: str) -> int:
@@ -84,7 +78,7 @@ class ValidationBranchesMixin(BoundedBranchesMixin):
         return ConductivityWorkChain.get_builder_from_protocol(
             self.inputs.codes.lmp, self.ctx.structures[about['structure']], self.inputs.potential, protocol='demo',
             overrides=plan.md_overrides(self._conductivity(run), about['temperature_K'], self._seed(run)),
-            options=self._options('lmp'),
+            options=given_options(self.inputs).get('lmp'),
         )  # fmt: skip
 
     def _prediction(self, group: str) -> Any:
@@ -98,7 +92,7 @@ class ValidationBranchesMixin(BoundedBranchesMixin):
         builder.frames = frames
         # Everything: the curves need every configuration, in order.
         builder.max_frames, builder.max_forces = orm.Int(frames.n_frames), orm.Int(atoms)
-        builder.metadata.options = {**DEFAULT_OPTIONS, **(self._options('dp') or {})}
+        builder.metadata.options = {**DEFAULT_OPTIONS, **(given_options(self.inputs).get('dp') or {})}
         return builder
 
     def should_extend(self) -> bool:
