@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 SETTINGS = (
     f'unset LAMMPS_PLUGIN_PATH\nexport OMP_NUM_THREADS=1 LD_LIBRARY_PATH={Path(sys.prefix) / "lib"}:$LD_LIBRARY_PATH\n'
@@ -17,6 +18,16 @@ def program() -> Path:
     assert specification is not None
     assert specification.origin is not None
     return Path(specification.origin).parent / 'lmp'
+
+
+def make_code(computer: Any, label: str = 'lmp-fast', executable: str | Path | None = None) -> Any:
+    """Return it, or a script that starts it, as a stored AiiDA code on a computer."""
+    from aiida.orm import InstalledCode
+
+    return InstalledCode(
+        label=label, computer=computer, filepath_executable=str(executable or program()), with_mpi=False,
+        default_calc_job_plugin='softclay.lammps', prepend_text=SETTINGS,
+    ).store()  # fmt: skip
 
 
 def write_program(folder: Path) -> str:

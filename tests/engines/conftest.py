@@ -164,10 +164,6 @@ def bare_program(lmp_program, tmp_path_factory):
 @pytest.fixture
 def fast_lmp_code(localhost, lmp_program):
     """LAMMPS without its plugins, as an AiiDA code."""
-    from aiida.orm import InstalledCode
-    from fast_lammps import SETTINGS, program
+    from fast_lammps import make_code
 
-    return InstalledCode(
-        label='lmp-fast', computer=localhost, filepath_executable=str(program()), with_mpi=False,
-        default_calc_job_plugin='softclay.lammps', prepend_text=SETTINGS,
-    ).store()  # fmt: skip
+    return make_code(localhost)

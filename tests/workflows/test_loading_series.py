@@ -7,7 +7,8 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from aiida.manage.caching import enable_caching
-from loading_samples import ARGON, argon, bare_lammps, static_moduli
+from fast_lammps import make_code
+from loading_samples import ARGON, argon, static_moduli
 from scipy import stats
 
 from aiida_softclay.analysis.quantity import Quantity, check_results, results_dict
@@ -20,7 +21,7 @@ from aiida_softclay.workflows.stress_pulse_series import StressPulseSeriesWorkCh
 
 @pytest.fixture
 def lj_code(aiida_profile_clean, localhost, lmp_program):
-    return bare_lammps(localhost)
+    return make_code(localhost, 'lmp-lj')
 
 
 def numbers_of(results):

