@@ -56,7 +56,7 @@ class ExplorationRunsMixin(BoundedBranchesMixin):
     """Explore from every structure at every condition, in bounded waves of ``softclay.md``.
 
     The workchain has the inputs ``codes.lmp`` and ``structures``, ``generation`` and ``parameters`` in its context, and
-    the methods :meth:`committee_potentials` and :meth:`engine_options`.
+    the method :meth:`committee_potentials`.
     """
 
     def queue_exploration(self) -> None:
