@@ -6,6 +6,7 @@ import pytest
 import yaml
 from aiida import orm
 from click.testing import CliRunner
+from launch_samples import MODEL, record_codes
 
 from aiida_softclay.calculations.potcars import upload_placeholder_family
 from aiida_softclay.cli.launch import launch
@@ -30,8 +31,7 @@ def make_code(computer, label, plugin):
 @pytest.fixture
 def profile(aiida_profile_clean, localhost):
     upload_placeholder_family('placeholders', ['Li', 'Ga', 'F', 'Cl', 'Mg'])
-    for label, plugin in (('vasp', 'softclay.vasp_md'), ('dp', 'softclay.dp.train'), ('lmp', 'softclay.lammps')):
-        make_code(localhost, label, plugin)
+    record_codes(localhost)
     return localhost
 
 
@@ -44,12 +44,9 @@ def salt():
 
 @pytest.fixture
 def potential():
-    from pathlib import Path
-
     from aiida_softclay.data.potential import PotentialData
 
-    path = Path(__file__).parents[1] / 'workflows' / 'fixtures' / 'md_lithium_chloride.pb'
-    return PotentialData(path).store()
+    return PotentialData(MODEL).store()
 
 
 @pytest.mark.parametrize('mixture', ['2LiCl-GaF3', 'MgCl2-GaF3'])

@@ -7,6 +7,7 @@ import pytest
 from aiida import orm
 from ase.build import bulk
 from click.testing import CliRunner
+from launch_samples import record_codes
 
 from aiida_softclay.calculations.potcars import upload_placeholder_family
 from aiida_softclay.cli.launch import launch
@@ -23,10 +24,7 @@ def run(*arguments):
 @pytest.fixture
 def profile(aiida_profile_clean, localhost):
     upload_placeholder_family('placeholders', ['Cu', 'Al'])
-    for label, plugin in (('vasp', 'softclay.vasp_md'), ('dp', 'softclay.dp.train'), ('lmp', 'softclay.lammps')):
-        orm.InstalledCode(
-            label=label, computer=localhost, filepath_executable=f'/opt/{label}', default_calc_job_plugin=plugin
-        ).store()
+    record_codes(localhost)
 
 
 @pytest.fixture

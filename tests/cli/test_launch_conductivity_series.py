@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from aiida import orm
 from click.testing import CliRunner
 
 from aiida_softclay.cli.launch import launch
-from aiida_softclay.structures.crystals import crystal
-
-MODEL = Path(__file__).parents[1] / 'workflows' / 'fixtures' / 'md_lithium_chloride.pb'
 
 
 def run(*arguments):
     return CliRunner().invoke(launch, ['conductivity-series', *map(str, arguments)], terminal_width=200)
 
 
-@pytest.fixture
-def inputs(aiida_profile_clean, localhost):
-    from aiida_softclay.data.potential import PotentialData
-
-    orm.InstalledCode(
-        label='lmp', computer=localhost, filepath_executable='/opt/lmp', default_calc_job_plugin='softclay.lammps'
-    ).store()
-    structure = orm.StructureData(ase=crystal('LiCl') * (2, 2, 2)).store()
-    return structure.pk, '--potential', PotentialData(MODEL).store().pk, '--dry-run'
-
-
-def test_dry_run_has_a_line_for_each_temperature(inputs):
-    outcome = run(*inputs, '--temperatures', '500,600,700', '--replicas', '2', '--at', '300,350')
+def test_dry_run_has_a_line_for_each_temperature(salt_words):
+    outcome = run(*salt_words, '--temperatures', '500,600,700', '--replicas', '2', '--at', '300,350')
     assert outcome.exit_code == 0, outcome.output
     lines = [line.split() for line in outcome.output.splitlines() if line.startswith('temperature_k_')]
     assert [words[0] for words in lines] == ['temperature_k_500_0', 'temperature_k_600_0', 'temperature_k_700_0']
@@ -39,8 +23,8 @@ def test_dry_run_has_a_line_for_each_temperature(inputs):
     assert orm.QueryBuilder().append(orm.ProcessNode).count() == 0
 
 
-def test_dry_run_says_when_runs_end(inputs):
-    outcome = run(*inputs, '--temperatures', '600,700', '--error', '0.1', '--species', 'Li', '--max-duration', '50')
+def test_dry_run_says_when_runs_end(salt_words):
+    outcome = run(*salt_words, '--temperatures', '600,700', '--error', '0.1', '--species', 'Li', '--max-duration', '50')
     assert outcome.exit_code == 0, outcome.output
     assert 'known to 10 %, at 50 ps at the latest' in ' '.join(outcome.output.split())
 
@@ -57,7 +41,7 @@ def test_dry_run_says_when_runs_end(inputs):
         (('--protocol', 'huge'), 'unknown protocol `huge`'),
     ],
 )
-def test_wrong_requests_get_a_sentence(inputs, arguments, sentence):
-    outcome = run(*inputs, *arguments)
+def test_wrong_requests_get_a_sentence(salt_words, arguments, sentence):
+    outcome = run(*salt_words, *arguments)
     assert outcome.exit_code != 0
     assert sentence in ' '.join(outcome.output.split())

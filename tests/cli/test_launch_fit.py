@@ -10,6 +10,7 @@ import pytest
 import yaml
 from aiida import orm
 from click.testing import CliRunner
+from launch_samples import record_codes
 
 from aiida_softclay.cli.launch import launch
 from aiida_softclay.data.frames import FramesData
@@ -38,9 +39,7 @@ def frames_node(symbols, n_frames, label):
 
 @pytest.fixture
 def frames(aiida_profile_clean, localhost):
-    orm.InstalledCode(
-        label='dp', computer=localhost, filepath_executable='/opt/dp', default_calc_job_plugin='softclay.dp.train'
-    ).store()
+    record_codes(localhost, 'dp')
     return [frames_node(['Li', 'Cl'], 30, 'a'), frames_node(['Li', 'Cl'] * 4, 10, 'b')]
 
 

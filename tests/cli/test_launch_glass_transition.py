@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from aiida import orm
 from click.testing import CliRunner
 
 from aiida_softclay.cli.launch import launch
-from aiida_softclay.structures.crystals import crystal
-
-MODEL = Path(__file__).parents[1] / 'workflows' / 'fixtures' / 'md_lithium_chloride.pb'
 
 
 def run(*arguments):
     return CliRunner().invoke(launch, ['glass-transition', *map(str, arguments)], terminal_width=200)
 
 
-@pytest.fixture
-def inputs(aiida_profile_clean, localhost):
-    from aiida_softclay.data.potential import PotentialData
-
-    orm.InstalledCode(
-        label='lmp', computer=localhost, filepath_executable='/opt/lmp', default_calc_job_plugin='softclay.lammps'
-    ).store()
-    structure = orm.StructureData(ase=crystal('LiCl') * (2, 2, 2)).store()
-    return structure.pk, '--potential', PotentialData(MODEL).store().pk, '--dry-run'
-
-
-def test_dry_run_has_a_line_for_each_rate(inputs):
-    outcome = run(*inputs, '--rates', '10,100', '--mode', 'cooling')
+def test_dry_run_has_a_line_for_each_rate(salt_words):
+    outcome = run(*salt_words, '--rates', '10,100', '--mode', 'cooling')
     assert outcome.exit_code == 0, outcome.output
     steps = {line.split()[0]: line for line in outcome.output.splitlines() if 'K/ps' in line}
     assert set(steps) == {'10', '100'}
@@ -39,9 +23,9 @@ def test_dry_run_has_a_line_for_each_rate(inputs):
     assert orm.QueryBuilder().append(orm.ProcessNode).count() == 0
 
 
-def test_dry_run_of_the_rate_of_the_protocol_and_of_one_rate(inputs):
+def test_dry_run_of_the_rate_of_the_protocol_and_of_one_rate(salt_words):
     for arguments, rate in (((), '50 K/ps'), (('--rates', '5'), '5 K/ps')):
-        outcome = run(*inputs, *arguments)
+        outcome = run(*salt_words, *arguments)
         assert outcome.exit_code == 0, outcome.output
         assert rate in outcome.output
 
@@ -56,12 +40,12 @@ def test_dry_run_of_the_rate_of_the_protocol_and_of_one_rate(inputs):
         (('--protocol', 'huge'), 'unknown protocol `huge`'),
     ],
 )
-def test_wrong_requests_get_a_sentence(inputs, arguments, sentence):
-    outcome = run(*inputs, *arguments)
+def test_wrong_requests_get_a_sentence(salt_words, arguments, sentence):
+    outcome = run(*salt_words, *arguments)
     assert outcome.exit_code != 0
     assert sentence in outcome.output
     assert 'Traceback' not in outcome.output
 
 
-def test_a_potential_is_needed(inputs):
-    assert 'name a fitted potential' in run(inputs[0]).output
+def test_a_potential_is_needed(salt_words):
+    assert 'name a fitted potential' in run(salt_words[0]).output

@@ -7,6 +7,7 @@ from aiida import orm
 from ase.build import bulk
 from ase.io import write
 from click.testing import CliRunner
+from launch_samples import record_codes
 
 from aiida_softclay.calculations.potcars import upload_placeholder_family
 from aiida_softclay.cli.launch import launch
@@ -32,9 +33,7 @@ def salts(tmp_path):
 @pytest.fixture
 def profile(aiida_profile_clean, localhost):
     upload_placeholder_family('placeholders', ['Li', 'F', 'Cl'])
-    orm.InstalledCode(
-        label='vasp', computer=localhost, filepath_executable='/opt/vasp', default_calc_job_plugin='softclay.vasp_md'
-    ).store()
+    record_codes(localhost, 'vasp')
 
 
 def test_frames_of_a_file_are_grouped_by_their_atoms(aiida_profile, salts):

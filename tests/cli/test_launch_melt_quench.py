@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from aiida import orm
 from click.testing import CliRunner
+from launch_samples import record_codes
 
 from aiida_softclay.calculations.potcars import upload_placeholder_family
 from aiida_softclay.cli.launch_melt_quench import melt_quench
@@ -21,9 +22,7 @@ def stored() -> int:
 @pytest.fixture
 def profile(aiida_profile_clean, localhost):
     upload_placeholder_family('placeholders', ['Li', 'Ga', 'F', 'Cl', 'Mg'])
-    orm.InstalledCode(
-        label='vasp', computer=localhost, filepath_executable='/opt/vasp', default_calc_job_plugin='softclay.vasp_md'
-    ).store()
+    record_codes(localhost, 'vasp')
 
 
 @pytest.fixture

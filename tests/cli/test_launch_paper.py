@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from aiida import orm
 from click.testing import CliRunner
+from launch_samples import record_codes
 
 from aiida_softclay.calculations.potcars import upload_placeholder_family
 from aiida_softclay.cli.launch import launch
@@ -13,10 +14,7 @@ from aiida_softclay.cli.launch import launch
 @pytest.fixture
 def engines(aiida_profile_clean, localhost):
     upload_placeholder_family('placeholders', ['Li', 'Mg', 'Ga', 'Al', 'F', 'O', 'Cl'])
-    for label, plugin in (('vasp', 'softclay.vasp_md'), ('dp', 'softclay.dp.train'), ('lmp', 'softclay.lammps')):
-        orm.InstalledCode(
-            label=label, computer=localhost, filepath_executable=f'/opt/{label}', default_calc_job_plugin=plugin
-        ).store()
+    record_codes(localhost)
 
 
 def run(*arguments):

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from aiida import orm
 from click.testing import CliRunner
 
 from aiida_softclay.cli.launch import launch
-from aiida_softclay.structures.crystals import crystal
-
-MODEL = Path(__file__).parents[1] / 'workflows' / 'fixtures' / 'md_lithium_chloride.pb'
 
 
 def run(*arguments):
     return CliRunner().invoke(launch, list(map(str, arguments)), terminal_width=200)
-
-
-@pytest.fixture
-def inputs(aiida_profile_clean, localhost):
-    from aiida_softclay.data.potential import PotentialData
-
-    orm.InstalledCode(
-        label='lmp', computer=localhost, filepath_executable='/opt/lmp', default_calc_job_plugin='softclay.lammps'
-    ).store()
-    structure = orm.StructureData(ase=crystal('LiCl') * (2, 2, 2)).store()
-    return structure.pk, '--potential', PotentialData(MODEL).store().pk, '--dry-run'
 
 
 @pytest.mark.parametrize(
@@ -42,8 +26,8 @@ def inputs(aiida_profile_clean, localhost):
          ('rate_per_ps_0_001', 'rate_per_ps_0_01'), 2, 320_000),
     ],
 )  # fmt: skip
-def test_dry_run_has_a_line_for_each_point(inputs, command, arguments, points, runs, steps):
-    outcome = run(f'{command}-series', *inputs, *arguments)
+def test_dry_run_has_a_line_for_each_point(salt_words, command, arguments, points, runs, steps):
+    outcome = run(f'{command}-series', *salt_words, *arguments)
     assert outcome.exit_code == 0, outcome.output
     lines = {line.split()[0]: line.split() for line in outcome.output.splitlines() if line.strip()}
     assert set(points) <= set(lines)
@@ -66,12 +50,12 @@ def test_dry_run_has_a_line_for_each_point(inputs, command, arguments, points, r
         ('constant-strain', ('--protocol', 'huge'), 'unknown protocol `huge`'),
     ],
 )
-def test_wrong_requests_get_a_sentence(inputs, command, arguments, sentence):
-    outcome = run(f'{command}-series', *inputs, *arguments)
+def test_wrong_requests_get_a_sentence(salt_words, command, arguments, sentence):
+    outcome = run(f'{command}-series', *salt_words, *arguments)
     assert outcome.exit_code != 0
     assert sentence in ' '.join(outcome.output.split())
     assert 'Traceback' not in outcome.output
 
 
-def test_a_potential_is_needed(inputs):
-    assert 'name a fitted potential' in run('constant-strain-series', inputs[0]).output
+def test_a_potential_is_needed(salt_words):
+    assert 'name a fitted potential' in run('constant-strain-series', salt_words[0]).output

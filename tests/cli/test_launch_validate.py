@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import yaml
 from aiida import orm
 from click.testing import CliRunner
+from launch_samples import MODEL, record_codes
 
 from aiida_softclay.calculations.potcars import upload_placeholder_family
 from aiida_softclay.cli.launch import launch
 from aiida_softclay.cli.launch_validate import structure_label
-
-MODEL = Path(__file__).parents[1] / 'workflows' / 'fixtures' / 'md_lithium_chloride.pb'
 
 
 def run(*arguments):
@@ -25,10 +22,7 @@ def potential(aiida_profile_clean, localhost):
     from aiida_softclay.data.potential import PotentialData
 
     upload_placeholder_family('placeholders', ['Li', 'Cl'])
-    for label, plugin in (('vasp', 'softclay.vasp_md'), ('dp', 'softclay.dp.train'), ('lmp', 'softclay.lammps')):
-        orm.InstalledCode(
-            label=label, computer=localhost, filepath_executable=f'/opt/{label}', default_calc_job_plugin=plugin
-        ).store()
+    record_codes(localhost)
     return PotentialData(MODEL).store()
 
 
