@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,21 +46,45 @@ def continue_run(**nodes: orm.Data) -> dict[str, orm.Data] | ExitCode:
         seam its ``step``, ``largest_shift_A`` of an atom, ``energy_change_eV`` per atom, and the temperature in K
         before and after it).
     """
-    trajectories: list[Any] = [nodes[key] for key in sorted(nodes) if key.startswith('trajectory_')]
-    series: list[Any] = [nodes[key] for key in sorted(nodes) if key.startswith('thermo_')]
     try:
-        if len(trajectories) != len(series) or not trajectories:
-            raise ValueError(f'{len(trajectories)} trajectories and {len(series)} time series are not those of one run')
         with tempfile.TemporaryDirectory() as scratch:
             target = Path(scratch) / 'joined.h5'
-            shifts, offsets, moved = _join_frames(trajectories, target)
-            trajectory = MdTrajectoryData.from_file(target)
-        thermo, rows = _join_rows(series, offsets, trajectories[0].timestep_ps, trajectories[0].n_atoms)
-        columns = _join_columns(nodes, offsets, moved, trajectories[0].timestep_ps)
+            found = join_runs(nodes, target)
+            return {'trajectory': MdTrajectoryData.from_file(target), **found}
     except ValueError as error:
         return analysis_failed(error)
+
+
+def join_runs(nodes: Mapping[str, Any], target: Path) -> dict[str, orm.Data]:
+    """Write the joined trajectory of runs to a file and return what else comes of joining them.
+
+    Parameters
+    ----------
+    nodes : mapping
+        As for :func:`continue_run`; trajectories may be anything with ``open_trajectory``, ``timestep_ps`` and
+        ``n_atoms``.
+    target : Path
+        The file.
+
+    Returns
+    -------
+    dict
+        As of :func:`continue_run`, without ``trajectory``.
+
+    Raises
+    ------
+    ValueError
+        If the runs do not go on from each other.
+    """
+    trajectories: list[Any] = [nodes[key] for key in sorted(nodes) if key.startswith('trajectory_')]
+    series: list[Any] = [nodes[key] for key in sorted(nodes) if key.startswith('thermo_')]
+    if len(trajectories) != len(series) or not trajectories:
+        raise ValueError(f'{len(trajectories)} trajectories and {len(series)} time series are not those of one run')
+    shifts, offsets, moved = _join_frames(trajectories, target)
+    thermo, rows = _join_rows(series, offsets, trajectories[0].timestep_ps, trajectories[0].n_atoms)
+    columns = _join_columns(nodes, offsets, moved, trajectories[0].timestep_ps)
     seams = [{**row, 'largest_shift_A': shift} for row, shift in zip(rows, shifts, strict=True)]
-    return {'trajectory': trajectory, 'thermo': thermo, 'seams': orm.Dict({'seams': seams}), **columns}
+    return {'thermo': thermo, 'seams': orm.Dict({'seams': seams}), **columns}
 
 
 def _join_frames(
@@ -105,7 +130,7 @@ def _by_element(numbers: np.ndarray, vectors: np.ndarray) -> dict[str, np.ndarra
 
 
 def _join_columns(
-    nodes: dict[str, Any], offsets: list[int], moved_back: list[dict[str, np.ndarray]], timestep_ps: float
+    nodes: Mapping[str, Any], offsets: list[int], moved_back: list[dict[str, np.ndarray]], timestep_ps: float
 ) -> dict[str, orm.ArrayData]:
     """Return centres and averages of all runs in one node each, where every run has them."""
     joined = {}

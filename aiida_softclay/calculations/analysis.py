@@ -95,10 +95,18 @@ class AnalysisCalculation(ReuseOnlySuccess, CalcJob):
         spec.exit_code(303, 'ERROR_BROKEN_RESULT', message='the result cannot be read: {reason}')
         spec.exit_code(510, 'ERROR_ANALYSIS', message='{reason}')
 
+    def remote_names(self) -> dict[str, str]:
+        """Return the files in the remote folders by the name of the trajectory."""
+        return self.inputs.remote_files.get_dict() if 'remote_files' in self.inputs else {}
+
+    def description(self) -> dict[str, Any]:
+        """Return what the program is to do with its trajectories and arrays."""
+        return {'analysis': self.inputs.analysis.value, 'parameters': self.inputs.parameters.get_dict()}
+
     def prepare_for_submission(self, folder: Folder) -> datastructures.CalcInfo:
         """Write the job and say where the trajectories are."""
         copied, linked, files = [], [], {}
-        remote = self.inputs.remote_files.get_dict() if 'remote_files' in self.inputs else {}
+        remote = self.remote_names()
         for name, node in self.inputs.trajectories.items():
             files[name] = f'trajectory_{name}.h5'
             if isinstance(node, MdTrajectoryData):
@@ -111,12 +119,8 @@ class AnalysisCalculation(ReuseOnlySuccess, CalcJob):
             arrays[name] = f'arrays_{name}.npz'
             with folder.open(arrays[name], 'wb') as handle:
                 np.savez(handle, **{key: node.get_array(key) for key in node.get_arraynames()})
-        job = {
-            'analysis': self.inputs.analysis.value, 'parameters': self.inputs.parameters.get_dict(),
-            'trajectories': files, 'arrays': arrays,
-        }  # fmt: skip
         with folder.open(JOB_FILE, 'w', encoding='utf-8') as handle:
-            json.dump(job, handle)
+            json.dump({**self.description(), 'trajectories': files, 'arrays': arrays}, handle)
         code_info = datastructures.CodeInfo()
         code_info.code_uuid = self.inputs.code.uuid
         code_info.cmdline_params = [JOB_FILE]

@@ -101,13 +101,12 @@ def run_job(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     folder : Path
         Where the job runs.
     """
-    from aiida import load_profile, orm
+    from aiida import orm
     from aiida.engine import ExitCode
-    from aiida.storage.sqlite_temp import SqliteTempBackend
 
     from aiida_softclay.calculations.analyses import PARAMETERS, find_analysis
 
-    load_profile(SqliteTempBackend.create_profile('softclay-analyse', debug=False), allow_switch=True)
+    _temporary_profile()
     analysis = find_analysis(job['analysis'])
     inputs: dict[str, Any] = {PARAMETERS: orm.Dict(job['parameters'])}
     inputs |= {name: TrajectoryInPlace(folder / file) for name, file in job['trajectories'].items()}
@@ -136,6 +135,61 @@ def run_job(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
+def _temporary_profile() -> None:
+    """Load a profile that is gone with the process: nodes cannot be made without one."""
+    from aiida import load_profile
+    from aiida.storage.sqlite_temp import SqliteTempBackend
+
+    load_profile(SqliteTempBackend.create_profile('softclay-analyse', debug=False), allow_switch=True)
+
+
+def _about_file(path: Path) -> dict[str, Any]:
+    """Return what is in a trajectory file."""
+    from aiida_softclay.data.trajectory_file import TrajectoryFile
+
+    with TrajectoryFile(path) as trajectory:
+        return {
+            'file': path.name, 'bytes': path.stat().st_size, 'n_frames': trajectory.n_frames,
+            'n_atoms': trajectory.n_atoms, 'first_step': int(trajectory.steps[0]),
+            'last_step': int(trajectory.steps[-1]), 'resolution_A': trajectory.resolution,
+            'content_hash': trajectory.content_hash(),
+        }  # fmt: skip
+
+
+def run_join(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Join runs that went on from each other and return what is written to the result file; the trajectory stays.
+
+    Parameters
+    ----------
+    job : dict
+        ``join`` (the stage), ``trajectories`` and ``arrays`` (name to file) and ``attributes`` of these.
+    folder : Path
+        Where the job runs, and the trajectory stays.
+    """
+    _temporary_profile()
+    from aiida_softclay.calcfunctions.continuation import join_runs
+    from aiida_softclay.calculations.convert import trajectory_file
+
+    nodes: dict[str, Any] = {name: TrajectoryInPlace(folder / file) for name, file in job['trajectories'].items()}
+    for name, file in job['arrays'].items():
+        nodes[name] = _read_arrays(folder / file)
+        for key, value in job['attributes'][name].items():
+            nodes[name].base.attributes.set(key, value)
+    target = folder / trajectory_file(job['join'])
+    part = target.with_suffix('.part')
+    try:
+        found = join_runs(nodes, part)
+    except ValueError as error:
+        return {'status': 1, 'message': f'the runs cannot be joined: {error}'}
+    part.replace(target)
+    seams = found.pop('seams')
+    return {
+        'status': 0, 'message': '', 'seams': seams.get_dict(),
+        'outputs': {name: _write_output(name, node, folder) for name, node in found.items()},
+        'summary': {'stages': {job['join']: _about_file(target)}, 'versions': _versions()},
+    }  # fmt: skip
+
+
 def run_conversion(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Write the trajectory of every stage from the raw dumps of a run and return what is written to the result file.
 
@@ -148,7 +202,6 @@ def run_conversion(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """
     from aiida_softclay.calculations.convert import trajectory_file
     from aiida_softclay.calculations.md_plan import MdPlan
-    from aiida_softclay.data.trajectory_file import TrajectoryFile
     from aiida_softclay.data.trajectory_join import join_segments
     from aiida_softclay.parsers.lammps_results import convert_dump
 
@@ -171,13 +224,7 @@ def run_conversion(job: dict[str, Any], folder: Path) -> dict[str, Any]:
             join_segments(parts, target)
         for part in folder.glob(f'*_{stage}.part.h5'):
             part.unlink()
-        with TrajectoryFile(target) as trajectory:
-            stages[stage] = {
-                'file': target.name, 'bytes': target.stat().st_size, 'n_frames': trajectory.n_frames,
-                'n_atoms': trajectory.n_atoms, 'first_step': int(trajectory.steps[0]),
-                'last_step': int(trajectory.steps[-1]), 'resolution_A': trajectory.resolution,
-                'content_hash': trajectory.content_hash(),
-            }  # fmt: skip
+        stages[stage] = _about_file(target)
         print(f'{stage}: {stages[stage]["n_frames"]} frames', flush=True)
     if not stages:
         return {
@@ -185,6 +232,10 @@ def run_conversion(job: dict[str, Any], folder: Path) -> dict[str, Any]:
             'message': 'the folders hold no dump of any stage: they were cleaned, or are of other jobs',
         }
     return {'status': 0, 'message': '', 'summary': {'stages': stages, 'versions': _versions()}}
+
+
+#: What is to be done, by the key of the job file that says so; else an analysis.
+KINDS = {'convert': run_conversion, 'join': run_join}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -198,7 +249,8 @@ def main(arguments: list[str] | None = None) -> int:
         # AiiDA keeps its configuration somewhere as soon as it is imported: not in the user's own folder.
         os.environ['AIIDA_PATH'] = scratch
         job = json.loads(path.read_text(encoding='utf-8'))
-        result = (run_conversion if 'convert' in job else run_job)(job, path.parent)
+        run = next((KINDS[key] for key in KINDS if key in job), run_job)
+        result = run(job, path.parent)
     part = path.parent / f'{RESULT_FILE}.part'
     part.write_text(json.dumps(result), encoding='utf-8')
     part.replace(path.parent / RESULT_FILE)

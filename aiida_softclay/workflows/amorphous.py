@@ -26,6 +26,8 @@ from aiida_softclay.workflows.amorphous_energies import GlassEnergiesMixin
 from aiida_softclay.workflows.amorphous_plan import LAST, amorphous_plan, parameters_problem
 from aiida_softclay.workflows.amorphous_start import build_start, material_of, start_problem, start_sentence
 from aiida_softclay.workflows.md import MdWorkChain, classical_inputs
+from aiida_softclay.workflows.md_inputs import remote_problem
+from aiida_softclay.workflows.md_remote import REMOTE_INPUTS, set_remote_inputs
 from aiida_softclay.workflows.protocol import ProtocolMixin
 
 
@@ -45,7 +47,9 @@ class AmorphousWorkChain(ProtocolMixin, GlassEnergiesMixin, GlassChecksMixin, Wo
     def define(cls, spec: Any) -> None:
         """Define inputs, outline, outputs and exit codes."""
         super().define(spec)
-        spec.expose_inputs(MdWorkChain, include=('code', 'potential', 'classical', 'options', 'max_iterations'))
+        spec.expose_inputs(
+            MdWorkChain, include=('code', 'potential', 'classical', 'options', 'max_iterations', *REMOTE_INPUTS)
+        )
         spec.input(
             'mixture', valid_type=orm.Str, serializer=orm.to_aiida_type,
             help='The material: salts and their ratio (2LiCl-GaF3), one salt (MgCl2), molecules (Li3Al3O2Cl8, '
@@ -89,6 +93,14 @@ class AmorphousWorkChain(ProtocolMixin, GlassEnergiesMixin, GlassChecksMixin, Wo
         spec.output_namespace(
             'trajectories', valid_type=MdTrajectoryData, dynamic=True, required=False, help='Trajectory of each stage.'
         )
+        spec.output_namespace(
+            'remote_trajectories', valid_type=orm.RemoteData, dynamic=True, required=False,
+            help='Where frames stay on the computer: the folder that holds those of each stage as STAGE.h5.',
+        )  # fmt: skip
+        spec.output_namespace(
+            'stashed_trajectories', valid_type=orm.RemoteStashFolderData, dynamic=True, required=False,
+            help='The same, copied to a folder below dump_stash.',
+        )  # fmt: skip
         spec.output('results', valid_type=orm.Dict, required=False, help='Density, energy, cell, composition.')
         spec.output(
             'checks', valid_type=orm.Dict, required=False,
@@ -150,7 +162,7 @@ class AmorphousWorkChain(ProtocolMixin, GlassEnergiesMixin, GlassChecksMixin, Wo
         classical = inputs.get('classical') or {}
         if ('potential' in inputs) == ('pair_lines' in classical):
             return 'give either a potential (a model file) or classical.pair_lines, and not both'
-        return start_problem(inputs)
+        return remote_problem(inputs) or start_problem(inputs)
 
     @classmethod
     def get_builder_from_protocol(
@@ -165,6 +177,7 @@ class AmorphousWorkChain(ProtocolMixin, GlassEnergiesMixin, GlassChecksMixin, Wo
         protocol: str | None = None,
         overrides: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
+        **remote: Any,
     ) -> Any:
         """Return a complete builder.
 
@@ -186,6 +199,9 @@ class AmorphousWorkChain(ProtocolMixin, GlassEnergiesMixin, GlassChecksMixin, Wo
             See :meth:`get_available_protocols` and :meth:`get_protocol_descriptions`.
         options : mapping, optional
             Scheduler options of the jobs.
+        **remote
+            ``analysis_code``, ``analysis_options``, ``max_retrieved_bytes`` and ``dump_stash``: what becomes of dumps
+            that are too large to be retrieved, see ``softclay.md``.
 
         Raises
         ------
@@ -211,6 +227,7 @@ class AmorphousWorkChain(ProtocolMixin, GlassEnergiesMixin, GlassChecksMixin, Wo
         if options is not None:
             default = MdWorkChain.spec().inputs['options'].default().get_dict()
             builder.options = orm.Dict({**default, **options})
+        set_remote_inputs(builder, remote)
         builder.metadata.label = f'amorphous {text}'
         return builder
 
@@ -266,6 +283,9 @@ class AmorphousWorkChain(ProtocolMixin, GlassEnergiesMixin, GlassChecksMixin, Wo
             if namespace in md.outputs:
                 for name, node in md.outputs[namespace].items():
                     self.out(f'{namespace}.{name}', node)
+        for namespace in ('remote_trajectories', 'stashed_trajectories'):
+            for name in md.outputs.remote_summary['stages'] if namespace in md.outputs else ():
+                self.out(f'{namespace}.{name}', md.outputs[namespace])
         if md.is_finished_ok:
             return None
         message = md.exit_message or str(md.process_state)

@@ -15,6 +15,7 @@ from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.structures.materials import Material
 from aiida_softclay.workflows.amorphous_start import material_of
 from aiida_softclay.workflows.md import MdWorkChain
+from aiida_softclay.workflows.md_remote import REMOTE_INPUTS
 
 GLASS = 'glass'
 STAGE = 'relax'
@@ -52,6 +53,9 @@ def energy_inputs(
     inputs = AttributeDict(exposed)
     inputs.structure = structure
     inputs.plan = orm.Dict(relaxation_plan(parameters).to_dict())
+    for remote in REMOTE_INPUTS:
+        # Two frames of a relaxation, which nobody reads: they are no reason for further jobs.
+        inputs.pop(remote, None)
     inputs.metadata = {'call_link_label': f'relax_{name}', 'label': f'{name} at 0 K'}
     return inputs
 

@@ -14,8 +14,9 @@ from aiida_softclay.calcfunctions.onsager import analyse_ionic_conductivity
 from aiida_softclay.calcfunctions.transport import analyse_conductivity
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.structures.ions import IONIC_RADII
-from aiida_softclay.workflows.experiment import LARGEST_IN_DAEMON, ExperimentWorkChain
+from aiida_softclay.workflows.experiment import ExperimentWorkChain
 from aiida_softclay.workflows.extension import ExtensionMixin
+from aiida_softclay.workflows.joined_runs import STAGE
 
 
 def formal_charges(elements: list[str], given: Mapping[str, float]) -> dict[str, float]:
@@ -53,9 +54,20 @@ class ConductivityWorkChain(ExtensionMixin, ExperimentWorkChain):
             cls.setup,
             cls.run_md,
             cls.inspect_md,
-            cls.judge,
-            while_(cls.should_extend)(cls.extend, cls.inspect_extension, cls.judge),
             cls.analyse,
+            cls.judge,
+            while_(cls.should_extend)(
+                cls.extend,
+                cls.inspect_extension,
+                cls.inspect_join,
+                cls.analyse_longer,
+                cls.judge,
+            ),
+            cls.attach_all,
+            cls.inspect_analysis,
+            cls.analyse_further,
+            cls.inspect_further,
+            cls.conclude,
         )
 
     @classmethod
@@ -75,6 +87,7 @@ class ConductivityWorkChain(ExtensionMixin, ExperimentWorkChain):
                 'seed': parameters['seed'],
                 'thermo_every': parameters['thermo_every'],
                 'dump_every': parameters['dump_every'],
+                'dump_elements': parameters['dump_elements'],
                 # Centres and frames begin and end together.
                 'collective_every': math.gcd(parameters['collective_every'], parameters['dump_every']),
                 'stages': [
@@ -101,6 +114,12 @@ class ConductivityWorkChain(ExtensionMixin, ExperimentWorkChain):
         absent = sorted({*(parameters['species'] or []), *steering} - set(elements))
         if absent:
             return f'species {", ".join(absent)} is not in the structure, which has {", ".join(sorted(set(elements)))}'
+        dumped = parameters['dump_elements']
+        if dumped is not None and (unseen := sorted({*(parameters['species'] or []), *steering} - set(dumped))):
+            return (
+                f'the diffusion of {", ".join(unseen)} is asked for, but frames hold {", ".join(dumped)} alone: add '
+                f'{", ".join(unseen)} to dump_elements'
+            )
         if parameters['species'] and set(steering) - set(parameters['species']):
             return f'error_species {steering[0]} is not among species {", ".join(parameters["species"])}'
         try:
@@ -117,10 +136,14 @@ class ConductivityWorkChain(ExtensionMixin, ExperimentWorkChain):
         """Return the charge number of each element of the structure."""
         return formal_charges(self.inputs.structure.get_ase().get_chemical_symbols(), self.ctx.parameters['charges'])
 
-    def run_analysis(self) -> orm.CalcFunctionNode:
-        """Find diffusivities and conductivities, once for each length of the run."""
-        if 'analysis' in self.ctx and self.ctx.analysis is not None:
-            return self.ctx.analysis
+    def _columns(self, *, always: bool) -> dict[str, orm.ArrayData]:
+        """Return the centres of the elements as an argument, if they are needed or always wanted."""
+        needed = always or self.ctx.parameters['dump_elements'] is not None
+        found = self.centres() if needed else None
+        return {} if found is None else {'centres': found}
+
+    def run_analysis(self) -> orm.ProcessNode:
+        """Find diffusivities and conductivities of the run so far."""
         parameters = self.ctx.parameters
         options = {
             'charges': self._charges(),
@@ -137,38 +160,28 @@ class ConductivityWorkChain(ExtensionMixin, ExperimentWorkChain):
                 'species': parameters['error_species'],
             }
         trajectory, thermo = self.production()
-        _, node = analyse_conductivity.run_get_node(
-            trajectory, thermo, orm.Dict(options), metadata={'call_link_label': 'analyse_conductivity'}
-        )
-        return node
+        arrays = {'thermo': thermo, **self._columns(always=False)}
+        return self.start_analysis('conductivity', analyse_conductivity, options, trajectory, STAGE, arrays)
 
-    def further_analyses(self) -> dict[str, Callable[[], orm.CalcFunctionNode]]:
+    def further_analyses(self) -> dict[str, tuple[Any, Callable[[], orm.ProcessNode]]]:
         """Return the analysis of collective displacements: σ in self and distinct parts, Haven ratio, transference."""
-        trajectory, _ = self.production()
         if not any(self._charges().values()):
             return {}
-        if trajectory.n_frames * trajectory.n_atoms > LARGEST_IN_DAEMON:
-            self.report('collective is left to a job: `softclay launch analyse`, the trajectory is large')
-            return {}
-        return {'collective': self._analyse_collective}
+        return {'collective': (self.production()[0], self._analyse_collective)}
 
-    def _analyse_collective(self) -> orm.CalcFunctionNode:
+    def _analyse_collective(self) -> orm.ProcessNode:
         parameters = self.ctx.parameters
         options = {
             'charges': self._charges(),
             # The window of the diffusivities: the self parts are their Nernst–Einstein conductivities.
-            'window_ps': self.run_analysis().outputs.results['context']['window_ps'],
+            'window_ps': self.ctx.analysis.outputs.results['context']['window_ps'],
             'hop_length': parameters['hop_length'],
             'target_temperature_K': parameters['temperature_K'],
             'context': self.context(),
         }
         trajectory, thermo = self.production()
-        centres = {'centres': found} if (found := self.centres()) is not None else {}
-        _, node = analyse_ionic_conductivity.run_get_node(
-            trajectory, thermo, orm.Dict(options), **centres,
-            metadata={'call_link_label': 'analyse_ionic_conductivity'},
-        )  # fmt: skip
-        return node
+        arrays = {'thermo': thermo, **self._columns(always=True)}
+        return self.start_analysis('ionic_conductivity', analyse_ionic_conductivity, options, trajectory, STAGE, arrays)
 
     @classmethod
     def check_extension(cls, parameters: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.calculations.md_stages import COMPONENTS, SHEAR_COMPONENTS
 from aiida_softclay.structures.ions import IONIC_RADII
 from aiida_softclay.workflows.experiment import ExperimentWorkChain
+from aiida_softclay.workflows.trajectory_analyses import trajectory_of
 
 #: Frames in each interval of strain: a frame is then within a tenth of the interval of its place.
 FRAMES_PER_SNAPSHOT = 5
@@ -176,11 +177,11 @@ class ConstantStrainWorkChain(ExperimentWorkChain):
         )
         return node
 
-    def further_analyses(self) -> dict[str, Callable[[], orm.CalcFunctionNode]]:
+    def further_analyses(self) -> dict[str, tuple[Any, Callable[[], orm.ProcessNode]]]:
         """Return the analysis of non-affine displacements: where the glass gives way (gupta2023, Fig. 2)."""
-        return {'plasticity': self._analyse_plasticity}
+        return {'plasticity': (trajectory_of(self.ctx.md, 'deform'), self._analyse_plasticity)}
 
-    def _analyse_plasticity(self) -> orm.CalcFunctionNode:
+    def _analyse_plasticity(self) -> orm.ProcessNode:
         parameters = self.ctx.parameters
         symbols = set(self.inputs.structure.get_symbols_set())
         charges = {symbol: IONIC_RADII[symbol][1] for symbol in symbols if symbol in IONIC_RADII}
@@ -193,8 +194,5 @@ class ConstantStrainWorkChain(ExperimentWorkChain):
             'class_rule': 'percentile',
             'context': self.context(),
         }
-        trajectories = self.ctx.md.outputs.trajectories
-        _, node = analyse_plasticity.run_get_node(
-            trajectories.deform, orm.Dict(options), metadata={'call_link_label': 'analyse_plasticity'}
-        )
-        return node
+        trajectory = trajectory_of(self.ctx.md, 'deform')
+        return self.start_analysis('plasticity', analyse_plasticity, options, trajectory, 'deform')

@@ -13,23 +13,29 @@ from aiida_softclay.calculations.lammps import structure_symbols, validate_physi
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.data.engine import engine_text
 from aiida_softclay.workflows.md import MdWorkChain, classical_inputs
+from aiida_softclay.workflows.md_inputs import frames_problem, remote_problem
+from aiida_softclay.workflows.md_remote import REMOTE_INPUTS, set_remote_inputs
 from aiida_softclay.workflows.protocol import ProtocolMixin
+from aiida_softclay.workflows.trajectory_analyses import TrajectoryAnalysesMixin, curves_of, is_large, message_of
 
-#: Frames times atoms of the largest trajectory that is analysed while the daemon waits: some seconds.
-LARGEST_IN_DAEMON = 100_000_000
 MD_INPUTS = (
     *('code', 'structure', 'potential', 'classical', 'velocities', 'options', 'max_iterations'),
-    *('max_retrieved_bytes', 'analysis_code'),
+    *REMOTE_INPUTS,
 )
 
 
-class ExperimentWorkChain(ProtocolMixin, WorkChain):
+class ExperimentWorkChain(ProtocolMixin, TrajectoryAnalysesMixin, WorkChain):
     """An experiment on an equilibrated structure: subclasses make the plan and analyse the run."""
 
     #: What the experiment is called in labels and reports.
     _title: str
     #: Whether the numbers come from the frames of the run and not from its time series.
     _needs_frames = False
+
+    @classmethod
+    def needs_frames(cls) -> bool:
+        """Return whether the numbers come from the frames of the run and not from its time series."""
+        return cls._needs_frames
 
     @classmethod
     def build_plan(cls, parameters: Mapping[str, Any]) -> MdPlan:
@@ -76,7 +82,8 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
             return str(error)
         # The same checks as those of the run itself, before anything is submitted.
         problem = validate_physics({**inputs, 'plan': orm.Dict(plan.to_dict())}, context)
-        return problem or cls.check_parameters(parameters, symbols)
+        problem = problem or remote_problem(inputs) or cls.check_parameters(parameters, symbols)
+        return problem or (frames_problem(inputs, plan) if cls._needs_frames else None)
 
     @classmethod
     def define(cls, spec: Any) -> None:
@@ -88,7 +95,10 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
             help='Temperature, durations and analysis: see the protocols and their descriptions.',
         )  # fmt: skip
         spec.inputs.validator = cls.validate_inputs
-        spec.outline(cls.setup, cls.run_md, cls.inspect_md, cls.analyse)
+        spec.outline(
+            cls.setup, cls.run_md, cls.inspect_md, cls.analyse, cls.inspect_analysis, cls.analyse_further,
+            cls.inspect_further, cls.conclude,
+        )  # fmt: skip
         spec.expose_outputs(MdWorkChain)
         spec.output('results', valid_type=orm.Dict, help='Numbers with errors, in the results schema.')
         spec.output('curve', valid_type=orm.ArrayData, help='The plotted curves; units in the attribute `units`.')
@@ -104,7 +114,7 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
             412,
             'ERROR_FRAMES_STAY',
             message='the run is whole, but its dumps are larger than max_retrieved_bytes and stay on the computer: '
-            'analyse them there with `softclay launch analyse`, or raise the limit',
+            'give analysis_code, analyse them there with `softclay launch analyse`, or raise the limit',
         )
         spec.exit_code(
             501,
@@ -125,6 +135,7 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
         protocol: str | None = None,
         overrides: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
+        **remote: Any,
     ) -> Any:
         """Return a complete builder.
 
@@ -144,6 +155,9 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
             See :meth:`get_available_protocols` and :meth:`get_protocol_descriptions`.
         options : mapping, optional
             Scheduler options of the jobs.
+        **remote
+            ``analysis_code``, ``analysis_options``, ``max_retrieved_bytes`` and ``dump_stash``: what becomes of dumps
+            that are too large to be retrieved, see ``softclay.md``.
 
         Raises
         ------
@@ -163,6 +177,7 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
                 setattr(builder, name, value)
         if classical is not None:
             builder.classical = classical_inputs(classical)
+        set_remote_inputs(builder, remote)
         builder.parameters = orm.Dict({**parameters, 'protocol': protocol or cls.get_default_protocol()})
         builder.metadata.label = f'{cls._title} of {structure.get_formula()}'
         return builder
@@ -188,11 +203,11 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
         """Attach the outputs of the run, whole or not."""
         md = self.ctx.md
         self.out_many(self.exposed_outputs(md, MdWorkChain))
-        if md.is_finished_ok and self._needs_frames and 'trajectories' not in md.outputs:
+        if md.is_finished_ok and self._needs_frames and not {'trajectories', 'remote_trajectories'} & set(md.outputs):
             return self.exit_codes.ERROR_FRAMES_STAY
         if md.is_finished_ok:
             return None
-        message = md.exit_message or str(md.process_state)
+        message = message_of(md)
         if md.exit_status is not None and 500 <= md.exit_status < 600:
             return self.exit_codes.ERROR_UNPHYSICAL_RUN.format(message=message)
         return self.exit_codes.ERROR_MD.format(message=message)
@@ -212,42 +227,58 @@ class ExperimentWorkChain(ProtocolMixin, WorkChain):
             **(self.ctx.parameters.get('context') or {}),
         }
 
-    def run_analysis(self) -> orm.CalcFunctionNode:
-        """Run the calcfunction of the experiment and return its process."""
+    def run_analysis(self) -> orm.ProcessNode:
+        """Start the analysis of the experiment and return its process, which may have ended."""
         raise NotImplementedError(f'{type(self).__name__} analyses nothing')
 
-    def further_analyses(self) -> dict[str, Callable[[], orm.CalcFunctionNode]]:
-        """Return further analyses of the run by name; what they cannot find does not fail the experiment."""
+    def further_analyses(self) -> dict[str, tuple[Any, Callable[[], orm.ProcessNode]]]:
+        """Return further analyses of the run: the trajectory of each, and what starts it, by name.
+
+        What they cannot find does not fail the experiment.
+        """
         return {}
 
-    def analyse_further(self) -> None:
-        """Run the further analyses, unless the trajectory is too large for the daemon."""
-        if 'trajectories' not in self.ctx.md.outputs:
-            self.report('the frames stay on the computer: `softclay launch analyse` has what else they say')
-            return
-        for name, run in self.further_analyses().items():
-            size = max(node.n_frames * node.n_atoms for node in self.ctx.md.outputs.trajectories.values())
-            if size > LARGEST_IN_DAEMON:
-                self.report(f'{name} is left to a job: `softclay launch analyse`, the trajectory is large')
-                continue
-            node = run()
+    def analyse(self) -> Any:
+        """Start turning the run into numbers."""
+        return self.keep(analysis=self.run_analysis())
+
+    def inspect_analysis(self) -> Any:
+        """Attach the numbers."""
+        node = self.ctx.analysis
+        if not node.is_finished_ok:
+            return self.exit_codes.ERROR_ANALYSIS.format(message=message_of(node))
+        self.out('results', node.outputs.results)
+        self.out('curve', curves_of(node)['curve'])
+        return None
+
+    def analyse_further(self) -> Any:
+        """Start the further analyses of what can be read; what the daemon cannot do is left to a job."""
+        has_code, started = 'analysis_code' in self.inputs, {}
+        for name, (trajectory, start) in self.further_analyses().items():
+            if trajectory is None:
+                self.report(f'no numbers of {name}: the frames stay on the computer, and there is no analysis_code')
+            elif is_large(trajectory) and not has_code:
+                self.report(f'{name} is left to a job, as the trajectory is large: give analysis_code')
+            else:
+                started[f'further_{name}'] = start()
+        self.ctx.further = list(started)
+        return self.keep(**started)
+
+    def inspect_further(self) -> None:
+        """Attach the numbers of the further analyses, and report those that found none."""
+        for key in self.ctx.further:
+            node, name = self.ctx[key], key.removeprefix('further_')
             if not node.is_finished_ok:
-                self.report(f'warning: no numbers of {name}: {node.exit_message}')
+                self.report(f'warning: no numbers of {name}: {message_of(node)}')
                 continue
             self.out(f'further.{name}', node.outputs.results)
-            for link in node.base.links.get_outgoing(node_class=orm.ArrayData).all():
-                self.out(f'further_curves.{name}_{link.link_label}', link.node)
+            for label, curve in curves_of(node).items():
+                self.out(f'further_curves.{name}_{label}', curve)
 
-    def analyse(self):
-        """Turn the run into numbers."""
-        node = self.run_analysis()
-        if not node.is_finished_ok:
-            return self.exit_codes.ERROR_ANALYSIS.format(message=node.exit_message)
-        self.out('results', node.outputs.results)
-        self.out('curve', node.outputs.curve)
-        self.analyse_further()
-        warnings = sorted({text for row in node.outputs.results['numbers'] for text in row['warnings']})
-        for text in warnings:
+    def conclude(self) -> Any:
+        """Say what a careful reader must know."""
+        numbers = self.ctx.analysis.outputs.results['numbers']
+        for text in sorted({text for row in numbers for text in row['warnings']}):
             self.report(f'warning: {text}')
-        self.report(f'{len(node.outputs.results["numbers"])} numbers in results <{node.outputs.results.pk}>')
+        self.report(f'{len(numbers)} numbers in results <{self.ctx.analysis.outputs.results.pk}>')
         return None

@@ -10,16 +10,14 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ToContext
 
-from aiida_softclay.calcfunctions.continuation import continue_run, continue_statistics, record_run_lengths
+from aiida_softclay.calcfunctions.continuation import continue_statistics, record_run_lengths
 from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.workflows.joined_runs import STAGE, JoinedRunsMixin
 from aiida_softclay.workflows.md import MdWorkChain
-
-STAGE = 'production'
-#: Outputs of a run, besides its trajectory, that hold a node for each stage.
-SERIES = ('thermo', 'collective', 'averages')
+from aiida_softclay.workflows.trajectory_analyses import message_of, trajectory_of
 
 
-class ExtensionMixin:
+class ExtensionMixin(JoinedRunsMixin):
     """Extend the production of an experiment by runs that start from its last structure and velocities.
 
     Positions and velocities at a seam are those at the end of the run before, which is checked; the Nosé–Hoover
@@ -48,37 +46,29 @@ class ExtensionMixin:
         """Whether an error is wanted, and not a length."""
         return self.ctx.parameters['relative_error_wanted'] is not None
 
-    def production(self) -> tuple[Any, orm.ArrayData]:
-        """Return trajectory and time series of the production so far."""
-        if 'joined' in self.ctx:
-            return self.ctx.joined['trajectory'], self.ctx.joined['thermo']
-        return self.ctx.md.outputs.trajectories[STAGE], self.ctx.md.outputs.thermo[STAGE]
-
-    def centres(self) -> orm.ArrayData | None:
-        """Return the centres of the elements that the program wrote in the production so far, if it did."""
-        if 'joined' in self.ctx:
-            return self.ctx.joined.get('collective')
-        outputs = self.ctx.md.outputs
-        return outputs.collective[STAGE] if 'collective' in outputs and STAGE in outputs.collective else None
+    def setup(self) -> None:
+        """Start without extensions."""
+        super().setup()
+        self.ctx.runs, self.ctx.analyses, self.ctx.extension_ps = [], [], 0.0
+        # What ended the last extension before its time: the label of the exit code and its message.
+        self.ctx.broken = None
 
     def inspect_md(self) -> Any:
         """Look at the first run; its outputs are attached when it is known whether more follow."""
-        self.ctx.runs, self.ctx.analyses, self.ctx.extension_ps = [self.ctx.md], [], 0.0
-        if self.is_steered and self.ctx.md.is_finished_ok and 'trajectories' in self.ctx.md.outputs:
+        self.ctx.runs = [self.ctx.md]
+        if self.is_steered and self.ctx.md.is_finished_ok and trajectory_of(self.ctx.md, STAGE) is not None:
             return None
         return super().inspect_md()
 
     def judge(self) -> Any:
-        """Analyse the production so far and decide whether it goes on."""
+        """Decide whether the production goes on, by the analysis of what there is of it."""
         self.ctx.extension_ps = 0.0
-        if not self.is_steered:
+        if not self.is_steered or self.ctx.broken:
             return None
-        self.ctx.analysis = None
-        node = self.run_analysis()
+        node = self.ctx.analysis
         if not node.is_finished_ok:
-            self._attach_runs()
-            return self.exit_codes.ERROR_ANALYSIS.format(message=node.exit_message)
-        self.ctx.analysis = node
+            self.attach_runs()
+            return self.exit_codes.ERROR_ANALYSIS.format(message=message_of(node))
         self.ctx.analyses.append(node.outputs.results)
         decision = node.outputs.results['context']['run_length']
         self.ctx.extension_ps = decision['extension_ps']
@@ -107,48 +97,47 @@ class ExtensionMixin:
         return ToContext(extension=node)
 
     def inspect_extension(self) -> Any:
-        """Join the run to those before it; without it, the results are those of the runs before."""
+        """Start joining the run to those before it; without it, the results are those of the runs before."""
         node = self.ctx.extension
         if not node.is_finished_ok:
-            self.analyse()
-            message = f'extension {len(self.ctx.runs)}: {node.exit_message or node.process_state}'
-            if node.exit_status is not None and 500 <= node.exit_status < 600:
-                return self.exit_codes.ERROR_UNPHYSICAL_RUN.format(message=message)
-            return self.exit_codes.ERROR_MD.format(message=message)
-        runs = [*self.ctx.runs, node]
-        parts = {f'trajectory_{index:04d}': run.outputs.trajectories[STAGE] for index, run in enumerate(runs)}
-        parts |= {
-            f'{name}_{index:04d}': run.outputs[name][STAGE]
-            for name in SERIES
-            for index, run in enumerate(runs)
-            if name in run.outputs and STAGE in run.outputs[name]
-        }
-        made, join = continue_run.run_get_node(**parts, metadata={'call_link_label': 'continue_run'})
-        if not join.is_finished_ok:
-            self._attach_runs()
-            return self.exit_codes.ERROR_ANALYSIS.format(message=join.exit_message)
-        self.ctx.runs, self.ctx.joined = runs, dict(made)
+            physics = node.exit_status is not None and 500 <= node.exit_status < 600
+            label = 'ERROR_UNPHYSICAL_RUN' if physics else 'ERROR_MD'
+            self.ctx.broken = (label, f'extension {len(self.ctx.runs)}: {message_of(node)}')
+            return None
+        if trajectory_of(node, STAGE) is None:
+            self.ctx.broken = ('ERROR_FRAMES_STAY', '')
+            return None
+        return self.keep(join=self.start_join([*self.ctx.runs, node]))
+
+    def inspect_join(self) -> Any:
+        """Take the joined run, if its parts fit."""
+        if self.ctx.broken:
+            return None
+        if not self.ctx.join.is_finished_ok:
+            self.attach_runs()
+            return self.exit_codes.ERROR_ANALYSIS.format(message=message_of(self.ctx.join))
+        self.ctx.runs = [*self.ctx.runs, self.ctx.extension]
+        self.ctx.joined = self.joined_parts(self.ctx.join)
         return None
 
-    def analyse(self) -> Any:
-        """Attach the runs, if they are not yet, and turn them into numbers."""
-        if self.is_steered:
-            self._attach_runs()
-            seams = {'seams': self.ctx.joined['seams']} if 'joined' in self.ctx else {}
-            results = {f'results_{index:04d}': node for index, node in enumerate(self.ctx.analyses)}
-            self.out('run_lengths', record_run_lengths(**results, **seams, metadata={'call_link_label': 'run_lengths'}))
-        return super().analyse()
+    def analyse_longer(self) -> Any:
+        """Analyse all runs together, if there is one more."""
+        return None if self.ctx.broken else self.analyse()
 
-    def _attach_runs(self) -> None:
+    def attach_all(self) -> None:
+        """Attach the runs, if they are not yet, and what was decided after each."""
+        if not self.is_steered:
+            return
+        self.attach_runs()
+        seams = {'seams': self.ctx.joined['seams']} if 'joined' in self.ctx else {}
+        results = {f'results_{index:04d}': node for index, node in enumerate(self.ctx.analyses)}
+        self.out('run_lengths', record_run_lengths(**results, **seams, metadata={'call_link_label': 'run_lengths'}))
+
+    def attach_runs(self) -> None:
         """Attach the outputs of all runs as those of one: joined where there are several."""
         outputs = self.exposed_outputs(self.ctx.runs[0], MdWorkChain)
         if len(self.ctx.runs) > 1:
-            outputs['trajectories'] = {**outputs['trajectories'], STAGE: self.ctx.joined['trajectory']}
-            for name in SERIES:
-                if name in outputs:
-                    # Columns that not every run has are not those of the whole.
-                    whole = {STAGE: self.ctx.joined[name]} if name in self.ctx.joined else {}
-                    outputs[name] = {key: node for key, node in outputs[name].items() if key != STAGE} | whole
+            self.put_joined(outputs)
             last = self.ctx.runs[-1].outputs
             outputs['structure'], outputs['velocities'] = last.structure, last.velocities
             parts = {f'run_{index:04d}': run.outputs.statistics for index, run in enumerate(self.ctx.runs)}
@@ -156,3 +145,11 @@ class ExtensionMixin:
                 orm.Str(STAGE), **parts, metadata={'call_link_label': 'continue_statistics'}
             )
         self.out_many(outputs)
+
+    def conclude(self) -> Any:
+        """Say what a careful reader must know, and end as the last extension did."""
+        super().conclude()
+        if not self.ctx.broken:
+            return None
+        label, message = self.ctx.broken
+        return self.exit_codes[label].format(message=message)

@@ -142,10 +142,9 @@ class GlassTransitionWorkChain(ExperimentWorkChain):
         )
         return node
 
-    def analyse(self) -> Any:
-        """Turn the run into numbers, and end with a sentence if there is no transition among them."""
-        if (exit_code := super().analyse()) is not None:
-            return exit_code
+    def conclude(self) -> Any:
+        """End with a sentence if there is no transition among the numbers."""
+        super().conclude()
         row = next(row for row in self.outputs['results']['numbers'] if row['name'] == GLASS_TRANSITION)
         if row['value'] is None:
             return self.exit_codes.ERROR_NO_TWO_REGIMES.format(message=row['warnings'][0])

@@ -24,7 +24,7 @@ from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.workflows.md_handlers import MdHandlersMixin
 from aiida_softclay.workflows.md_inputs import classical_inputs, validate_inputs, validate_positive, validate_stash
-from aiida_softclay.workflows.md_remote import RemoteDumpsMixin
+from aiida_softclay.workflows.md_remote import RemoteDumpsMixin, holds
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS, parallel_options
 
 
@@ -213,7 +213,9 @@ class MdWorkChain(RemoteDumpsMixin, MdHandlersMixin, WorkChain):
         max_model_deviation_eV_A : float, optional
             Limit, in eV/Å, of the mean over a stage of the largest force deviation.
         **others
-            Plain values of the inputs ``max_transient_failures``, ``restart_stash`` and ``deviation_check_seconds``.
+            Plain values, or nodes, of the inputs ``max_transient_failures``, ``restart_stash``,
+            ``deviation_check_seconds``, ``max_retrieved_bytes``, ``analysis_code``, ``analysis_options`` and
+            ``dump_stash``.
 
         Raises
         ------
@@ -233,7 +235,7 @@ class MdWorkChain(RemoteDumpsMixin, MdHandlersMixin, WorkChain):
         others['max_model_deviation_eV_A'] = max_model_deviation_eV_A
         for name, value in others.items():
             if value is not None:
-                setattr(builder, name, orm.to_aiida_type(value))
+                setattr(builder, name, value if isinstance(value, orm.Node) else orm.to_aiida_type(value))
         if classical is not None:
             builder.classical = classical_inputs(classical)
         if velocities is not None:
@@ -263,9 +265,8 @@ class MdWorkChain(RemoteDumpsMixin, MdHandlersMixin, WorkChain):
             if restart:
                 builder = node.get_builder_restart()
                 builder.resume = orm.Dict(restart)
-                builder.parent_folder = job.outputs[
-                    'remote_stash' if 'remote_stash' in job.outputs else 'remote_folder'
-                ]
+                kept = 'remote_stash' in job.outputs and holds(job.outputs.remote_stash, RESTART_FILES)
+                builder.parent_folder = job.outputs['remote_stash' if kept else 'remote_folder']
                 return builder
         raise ValueError(f'no job of run {node.pk} left a restart file: launch it again from its start')
 
@@ -292,9 +293,8 @@ class MdWorkChain(RemoteDumpsMixin, MdHandlersMixin, WorkChain):
     def segment_options(self) -> dict[str, Any]:
         """Return the options of the jobs, with what the other inputs say of them."""
         options = parallel_options(self.inputs.options.get_dict(), self.inputs.code)
-        if 'restart_stash' in self.inputs:
-            target = self.inputs.restart_stash.value
-            options['stash'] = {'target_base': target, 'source_list': [RESTART_FILES], 'stash_mode': 'copy'}
+        if (stash := self.stash_option()) is not None:
+            options['stash'] = stash
         return options
 
     def should_run(self):

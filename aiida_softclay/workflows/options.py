@@ -35,6 +35,24 @@ def parallel_options(options: Mapping[str, Any] | None, code: Any = None) -> dic
     return merged
 
 
+#: What says in which queue and on whose account a job runs, whatever it runs.
+QUEUE_OPTIONS = ('account', 'queue_name', 'qos', 'max_wallclock_seconds')
+
+
+def serial_options(options: Mapping[str, Any] | None, own: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return options of a job of one process beside the jobs of an engine: their queue, account and time limit.
+
+    Parameters
+    ----------
+    options : mapping, optional
+        ``metadata.options`` of the engine's jobs.
+    own : mapping, optional
+        What is said of the job itself, which wins.
+    """
+    inherited = {name: value for name, value in (options or {}).items() if name in QUEUE_OPTIONS}
+    return {**inherited, **(own or {})}
+
+
 def options_problem(options: Mapping[str, Any], code: Any = None) -> str | None:
     """Return what is wrong with the options of an MPI program, or ``None``."""
     resources = options.get('resources') or {}
