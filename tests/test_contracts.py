@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import re
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -60,8 +62,16 @@ def test_exit_codes_are_in_their_ranges(name):
     for code in process.exit_codes.values():
         if code.status < 200 or code.status in inherited:
             continue
-        assert code.status // 100 in RANGES, f'{name} {code.label}'
+        assert code.status // 100 in RANGES, f'{name} {code.status}: {code.message}'
         assert code.message
+
+
+@pytest.mark.parametrize('name', WORKFLOWS)
+def test_exit_codes_that_are_returned_exist(name):
+    process = WorkflowFactory(name)
+    sources = [inspect.getsource(base) for base in process.__mro__ if base.__module__.startswith('aiida_softclay')]
+    returned = {label for source in sources for label in re.findall(r'self\.exit_codes\.([A-Z]\w+)', source)}
+    assert returned <= set(process.exit_codes)
 
 
 @pytest.mark.parametrize('name', WORKFLOWS)

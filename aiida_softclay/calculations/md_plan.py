@@ -22,6 +22,8 @@ from aiida_softclay.data.trajectory_positions import MD_RESOLUTION
 
 # A longer time step is far more likely to be in the wrong unit than meant.
 LARGEST_TIMESTEP_PS = 0.01
+#: What LAMMPS takes.
+LARGEST_SEED = 900_000_000
 # LAMMPS turns a cell that is tilted further than half of its length into another image of the same lattice, unless told
 # not to, as here; then it gets slower the further it tilts, and beyond its own length it is of no use.
 LARGEST_SHEAR_STRAIN = 1.0
@@ -57,7 +59,7 @@ class MdPlan(BaseModel):
     model_config = ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
 
     timestep_ps: float = 0.001
-    seed: int = Field(default=12345, ge=1, le=900_000_000)
+    seed: int = Field(default=12345, ge=1, le=LARGEST_SEED)
     thermo_every: int = Field(default=100, ge=1)
     dump_every: int = Field(default=1000, ge=1)
     collective_every: int | None = Field(default=None, ge=1)

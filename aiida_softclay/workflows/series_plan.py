@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aiida_softclay.calculations.md_plan import LARGEST_SEED
 from aiida_softclay.workflows.protocol import ProtocolError, check_overrides, recursive_merge
 
 #: Parameter of the random numbers: runs that differ in it alone are replicas of each other.
 SEED = 'seed'
-LARGEST_SEED = 900_000_000
 
 
 def nested(name: str, value: Any) -> dict[str, Any]:

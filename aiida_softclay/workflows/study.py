@@ -29,6 +29,7 @@ from aiida_softclay.workflows.ports import (
 from aiida_softclay.workflows.protocol import ProtocolMixin
 from aiida_softclay.workflows.sampling import build_structure, sampling_builder, sampling_plan, validate_sampling
 from aiida_softclay.workflows.stress_pulse import StressPulseWorkChain
+from aiida_softclay.workflows.study_seeds import seed_problem, with_stage_seeds
 
 PotentialData = DataFactory('softclay.potential')
 
@@ -56,6 +57,9 @@ def validate_inputs(inputs: AttributeDict, _: Any) -> str | None:
         mixture = Mixture.parse(inputs['mixture'].value)
     except ValueError as error:
         return str(error)
+    parameters = inputs['parameters'].get_dict()
+    if problem := seed_problem(parameters.get('seed')):
+        return problem
     if 'potential' in inputs:
         missing = sorted(set(mixture.elements) - set(inputs['potential'].type_map))
         if missing:
@@ -68,7 +72,7 @@ def validate_inputs(inputs: AttributeDict, _: Any) -> str | None:
             return f'codes.{name} is missing: without a finished potential the study samples and fits one'
     if 'potential_family' not in inputs:
         return 'potential_family is missing: the label of an uploaded POTCAR family'
-    return validate_sampling(inputs['parameters'].get_dict()['sampling'], mixture)
+    return validate_sampling(parameters['sampling'], mixture)
 
 
 class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
@@ -134,6 +138,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         spec.exit_code(
             501, 'ERROR_POTENTIAL_REFUSED', message='the study does not go on with this potential: {message}'
         )
+        spec.exit_code(510, 'ERROR_ANALYSIS', message='the exchange of anions cannot be analysed: {message}')
 
     @classmethod
     def get_builder_from_protocol(
@@ -182,7 +187,8 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
 
     def setup(self):
         """Read the inputs once."""
-        self.ctx.parameters = AttributeDict(self.inputs.parameters.get_dict())
+        # The stages record their seeds among their own parameters.
+        self.ctx.parameters = AttributeDict(with_stage_seeds(self.inputs.parameters.get_dict()))
         self.ctx.mixture_text = self.inputs.mixture.value
         self.ctx.limit = branch_limit(self.inputs, *self.inputs.codes.values())
         self.ctx.stages = {}
@@ -317,7 +323,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             metadata={'call_link_label': 'analyse_anion_exchange'},
         )
         if not node.is_finished_ok:
-            return self.exit_codes.ERROR_ANALYSIS_FAILED.format(message=node.exit_message)
+            return self.exit_codes.ERROR_ANALYSIS.format(message=node.exit_message)
         self.ctx.stages['exchange'] = node.outputs.results
         self.out('stages.exchange', node.outputs.results)
         self.out('pair_distributions', node.outputs.curve)

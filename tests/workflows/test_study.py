@@ -6,14 +6,19 @@ import pytest
 from aiida import orm
 
 from aiida_softclay.analysis.quantity import check_results
+from aiida_softclay.calculations.md_plan import LARGEST_SEED, MdPlan
 from aiida_softclay.calculations.potcars import upload_placeholder_family
 from aiida_softclay.report.provenance import trace
 from aiida_softclay.report.queries import results_table
 from aiida_softclay.structures.composition import Mixture
+from aiida_softclay.structures.crystals import crystal
+from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain
 from aiida_softclay.workflows.sampling import sampling_plan, validate_sampling
-from aiida_softclay.workflows.study import StudyWorkChain
+from aiida_softclay.workflows.study import EXPERIMENTS, StudyWorkChain
+from aiida_softclay.workflows.study_seeds import LARGEST_STUDY_SEED, STAGE_SEEDS, stage_seeds, with_stage_seeds
 
 ELEMENTS = ['Li', 'Ga', 'F', 'Cl']
+STAGES = [{'name': 'hold', 'kind': 'nve', 'duration_ps': 1.0}]
 SCHEDULE = {'schedule': {'heat_fs': 20.0, 'hold_fs': 20.0, 'cool_fs': 0.0}}
 #: Eight particles of one formula unit, a network of a few neurons, tens of steps: minutes become seconds. The numbers
 #: mean nothing; what is tested is that every stage hands the right node to the next.
@@ -142,6 +147,55 @@ def test_structure_that_cannot_be_built_is_named(codes):
     _, node = run_get_node(study_builder(codes, overrides=overrides))
     assert node.exit_status == StudyWorkChain.exit_codes.ERROR_STRUCTURE.status
     assert '`slab` cannot be built' in node.exit_message
+
+
+def set_up(builder):
+    from aiida.engine.utils import instantiate_process
+    from aiida.manage import get_manager
+
+    process = instantiate_process(get_manager().get_runner(), builder)
+    process.setup()
+    return process
+
+
+def test_every_stage_has_a_seed_of_its_own(codes, monkeypatch):
+    builder = study_builder(codes, overrides={**OVERRIDES, 'seed': 7})
+    process = set_up(builder)
+    submitted = {}
+    monkeypatch.setattr(type(process), 'submit', lambda self, made: submitted.setdefault('last', made))
+    monkeypatch.setattr('aiida_softclay.workflows.study.ToContext', dict)
+    process.ctx.potential, process.ctx.parameters.sampling.interface = None, None
+    process.run_amorphous()
+    seeds = {'amorphous': submitted['last'].parameters['seed']}
+    process.ctx.structure = orm.StructureData(ase=crystal('LiCl'))
+    for name in EXPERIMENTS:
+        seeds[name] = process.build_branch(name).parameters['seed']
+    fit = FitPotentialWorkChain.get_protocol_inputs('demo', process.ctx.parameters.fit.overrides)
+    assert fit['seed'] == fit['dataset']['seed'] == 1007
+    assert {**seeds, 'fit': fit['seed']} == stage_seeds(7)
+    sampled = [entry.overrides['plan']['seed'] for entry in sampling_plan(
+        process.ctx.parameters.sampling, Mixture.parse('2LiCl-GaF3'), process.ctx.parameters.seed)]  # fmt: skip
+    every = [*sampled, *stage_seeds(7).values()]
+    assert len(set(every)) == len(every) == len(sampled) + len(STAGE_SEEDS)
+    # What the user gave is on record as it was given.
+    assert builder.parameters['amorphous']['overrides'] == OVERRIDES['amorphous']['overrides']
+
+
+def test_seeds_of_the_user_stay_and_neighbouring_studies_share_none():
+    parameters = StudyWorkChain.get_protocol_inputs('demo', {'amorphous': {'overrides': {'seed': 5, 'n_atoms': 64}}})
+    seeded = with_stage_seeds({**parameters, 'seed': 3})
+    assert seeded['amorphous']['overrides'] == {'seed': 5, 'n_atoms': 64}
+    assert seeded['conductivity']['overrides'] == {'seed': 5003}
+    assert parameters['conductivity']['overrides'] == {}
+    assert not set(stage_seeds(1).values()) & set(stage_seeds(2).values())
+    # The seeds of MD and of the fit stay within what the programs take.
+    assert MdPlan(seed=max(stage_seeds(LARGEST_STUDY_SEED).values()), stages=STAGES).seed < LARGEST_SEED
+
+
+@pytest.mark.parametrize('seed', [0, -1, 1.5, '7', True, None, LARGEST_STUDY_SEED + 1])
+def test_a_seed_that_nothing_can_be_derived_from_is_named(codes, seed):
+    message = validate(study_builder(codes, overrides={**OVERRIDES, 'seed': seed})).message
+    assert f'seed is {seed!r}: give a whole number from 1 to' in message
 
 
 def test_sampling_is_laid_out_and_checked():
