@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from sqlalchemy import Engine, event
 
 # The same examples on every run of the continuous integration, new ones everywhere else.
 settings.register_profile('ci', derandomize=True, deadline=None)
@@ -16,6 +18,14 @@ if os.environ.get('CI'):
     settings.load_profile('ci')
 
 pytest_plugins = ['aiida.tools.pytest_fixtures']
+
+
+@event.listens_for(Engine, 'connect')
+def _do_not_wait_for_the_disk(connection, _record):
+    """Let SQLite not wait for the disk at every commit: a profile of the tests need not survive a power cut."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute('PRAGMA synchronous=OFF')
+
 
 # Two test workers or a daemon beside the tests must not oversubscribe a two-core machine.
 THREADS = '1'
