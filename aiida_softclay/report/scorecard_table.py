@@ -33,13 +33,15 @@ SELECTED = {
 FACTS = tuple(field.name for field in fields(rules.Computed))
 
 
-def scorecard(papers: Sequence[str] | None = None) -> pd.DataFrame:
+def scorecard(papers: Sequence[str] | None = None, processes: Sequence[int] | None = None) -> pd.DataFrame:
     """Return every published number with the number of this profile that answers it best.
 
     Parameters
     ----------
     papers : sequence of str, optional
         Short names; all five by default.
+    processes : sequence of int, optional
+        Keys of the processes whose numbers count; by default those that no other process called.
 
     Returns
     -------
@@ -61,15 +63,17 @@ def scorecard(papers: Sequence[str] | None = None) -> pd.DataFrame:
         kinds = index.execute('SELECT id, name FROM kinds').fetchall()
         named = [pk for pk, name in kinds if any(rules.is_named(name, number) for number in published)]
         marks = ', '.join('?' * len(named))
+        chosen = ', '.join(str(int(pk)) for pk in processes or ())
+        whose = 'NOT s.called' if processes is None else f's.process_pk IN ({chosen})'
         # The newest of each group first, and only then the texts of these few.
         groups = (
             'SELECT n.*, s.process, s.process_pk, s.results_pk, max(s.ctime) AS made, count(*) AS amount '
-            f'{FROM_NUMBERS} WHERE NOT s.called AND n.kind IN ({marks}) GROUP BY {", ".join(SAME)}'
+            f'{FROM_NUMBERS} WHERE {whose} AND n.kind IN ({marks}) GROUP BY {", ".join(SAME)}'
         )
         columns = ', '.join(SELECTED.values())
         tables = TABLES_JOINED.replace(FROM_NUMBERS, f'FROM ({groups}) n')
         rows = index.execute(f'SELECT {columns} {tables}', named).fetchall()
-        total = index.execute(f'SELECT count(*) {FROM_NUMBERS} WHERE NOT s.called').fetchone()[0]
+        total = index.execute(f'SELECT count(*) {FROM_NUMBERS} WHERE {whose}').fetchone()[0]
     found = [dict(zip(SELECTED, row, strict=True)) for row in rows]
     pool = [(rules.Computed(**{name: row[name] for name in FACTS}), row) for row in found]
     used: set[int] = set()

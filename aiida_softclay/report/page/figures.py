@@ -1,0 +1,165 @@
+"""The figures of a report: what the registry draws of its parts, with captions, chapter by chapter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from aiida import orm
+
+from aiida_softclay.report.analysis_figures import sources_of
+from aiida_softclay.report.figures import fitted_to
+from aiida_softclay.report.fit_figures import fit_panels
+from aiida_softclay.report.glass_figures import glass_panels
+from aiida_softclay.report.page.captions import CHAPTER_OF, definition_of, scale_text, window_text
+from aiida_softclay.report.page.parts import Part
+from aiida_softclay.report.page.pictures import Picture, cell_picture, panel_picture
+from aiida_softclay.report.registry import panels_from
+from aiida_softclay.report.validation_figures import validation_panels
+
+#: Most figures of a page, so that a series over many temperatures does not make it too large to open.
+MOST_FIGURES = 72
+#: Largest number of atoms whose cell is drawn.
+MOST_ATOMS = 200_000
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with its caption.
+
+    Attributes
+    ----------
+    picture : Picture or None
+        ``None`` if it could not be drawn; ``problem`` says why.
+    title : str
+        Name of the panel, by which `softclay plot` draws it alone.
+    chapter : str
+        Key of :data:`~aiida_softclay.report.page.captions.CHAPTERS`.
+    definition, window, scale : str
+        Sentences, empty where nothing is known.
+    nodes : list of int
+        What was drawn: the node, and the process that it is of.
+    problem : str
+        Why there is no picture.
+    """
+
+    picture: Picture | None
+    title: str
+    chapter: str
+    definition: str
+    window: str
+    scale: str
+    nodes: list[int]
+    process: int
+    problem: str = ''
+
+
+def figures_of(parts: Iterable[Part]) -> list[Figure]:
+    """Return the figures of the parts of a report, each node drawn once.
+
+    Those of a study come before those of its stages, and the runs of a series are drawn by the series only.
+    """
+    found: list[Figure] = []
+    drawn: set[tuple[int, str]] = set()
+    for part in parts:
+        if part.relation == 'run':
+            continue
+        try:
+            panels = list(_panels(part))
+        except Exception as error:
+            # As below: what one analysis left must not cost the reader the rest.
+            said = f'the figures of {part.title} <{part.node.pk}> could not be drawn: {error}'
+            found.append(Figure(None, part.title, 'other', '', '', '', [], part.node.pk, said))
+            continue
+        for analysis, panel, prefix, node, draw, rows, context in panels:
+            key = (node.pk, panel)
+            if key in drawn or len(found) >= MOST_FIGURES:
+                continue
+            drawn.add(key)
+            found.append(_figure(part, analysis, panel, prefix, node, draw, rows, context))
+    return found
+
+
+def _panels(part: Part) -> Iterator[tuple[str, str, str, Any, Any, list[dict[str, Any]], dict[str, Any]]]:
+    """Yield analysis, panel, prefix, node, what draws it, its numbers and their context."""
+    for prefix, analysis, source in sources_of(part.node):
+        for panel, (node, draw) in panels_from(analysis, source).items():
+            yield analysis, f'{prefix}{panel}', prefix, node, draw, source.rows(), source.context
+    context = results_context(part.node)
+    for panel, (node, draw) in glass_panels(part.node).items():
+        if panel != 'cell':
+            yield 'glass', panel, '', node, draw, [], context
+    for panel, (node, draw) in fit_panels(part.node).items():
+        yield 'fit', panel, '', node, draw, [], context
+    if part.group in ('validation', 'whole', 'experiment', 'analysis'):
+        for panel, (node, draw) in validation_panels(part.node).items():
+            yield 'validation', panel, '', node, draw, [], context
+
+
+def results_context(process: orm.ProcessNode) -> dict[str, Any]:
+    """Return what the numbers of a process share; empty if it has none."""
+    if 'results' not in process.outputs:
+        return {}
+    return dict(process.outputs.results.get_dict().get('context') or {})
+
+
+def _figure(
+    part: Part, analysis: str, panel: str, prefix: str, node: Any, draw: Any, rows: list[dict[str, Any]],
+    context: dict[str, Any],
+) -> Figure:  # fmt: skip
+    picture, problem = None, ''
+    try:
+        picture = panel_picture(node, draw)
+    except Exception as error:
+        # A curve that is not as expected must not cost the reader the rest of the report.
+        problem = f'{panel} could not be drawn: {error}'
+    chapter = 'potential' if analysis in ('fit', 'validation') else CHAPTER_OF.get(analysis, 'other')
+    return Figure(
+        picture, panel, chapter, definition_of(analysis, panel, prefix), window_text(rows), _scale(context),
+        [node.pk], part.node.pk, problem,
+    )  # fmt: skip
+
+
+def _scale(context: dict[str, Any]) -> str:
+    text = scale_text(context)
+    fitted = fitted_to(context.get('potential_uuid'))
+    return f'{text.removesuffix(".")}, {fitted}.' if text and fitted else text
+
+
+def cell_figures(parts: Iterable[Part]) -> list[Figure]:
+    """Return the picture of the cell: the glass, or the structure an experiment started from.
+
+    Parameters
+    ----------
+    parts : iterable of Part
+        The first is the root.
+    """
+    parts = list(parts)
+    root = parts[0].node
+    glass = glass_of(root)
+    return [] if glass is None else [_cell(glass, root)]
+
+
+def glass_of(root: orm.ProcessNode) -> orm.StructureData | None:
+    """Return the structure that a report is about: the one made, else the one given."""
+    for links in (root.outputs, root.inputs):
+        for name in ('structure', 'output_structure'):
+            if name in links and isinstance(links[name], orm.StructureData):
+                return links[name]
+    return None
+
+
+def _cell(structure: orm.StructureData, process: orm.ProcessNode) -> Figure:
+    picture, problem, about = None, '', f'The cell <{structure.pk}>'
+    if len(structure.sites) > MOST_ATOMS:
+        problem = f'{about} is not drawn: it has {len(structure.sites)} atoms'
+    else:
+        try:
+            picture = cell_picture(structure, about)
+        except ValueError as error:
+            problem = f'{about} could not be drawn: {error}'
+    scale = f'{structure.get_formula(mode="hill_compact")}, {len(structure.sites)} atoms.'
+    return Figure(
+        picture, 'cell', 'cell', 'The cell, coloured by element.', '', scale, [structure.pk], process.pk, problem
+    )

@@ -1,0 +1,441 @@
+"""The report of a study as a page: complete, escaped, readable without its pictures, and without a network."""
+
+from __future__ import annotations
+
+import base64
+import html
+import importlib
+import inspect
+import itertools
+import re
+from html.parser import HTMLParser
+
+import pytest
+from aiida import orm
+from figure_samples import outputs_of
+from report_samples import CHGNET, HOSTILE, MIXTURE, Study, calcfunction, number, table, workchain
+
+from aiida_softclay.report import registry
+from aiida_softclay.report.page import content_of, render_page, write_report
+from aiida_softclay.report.page.captions import CHAPTER_OF, DEFINITIONS, definition_of
+from aiida_softclay.report.page.chain import LAYERS
+from aiida_softclay.report.page.inputs import launch_command
+from aiida_softclay.report.page.numbers import value_text
+from aiida_softclay.report.page.pictures import panel_picture, plain
+from aiida_softclay.report.registry import Source, panels_from
+from aiida_softclay.report.scorecard_table import scorecard
+
+LARGEST_PAGE = 4_000_000
+#: Attributes by which a browser fetches something.
+FETCHING = {'src', 'srcset', 'href', 'poster', 'data', 'action', 'background', 'xlink:href', 'formaction', 'ping'}
+EMPTY = {'img', 'meta', 'link', 'br', 'hr', 'input', 'path', 'rect'}
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes, its text, and its headings."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.source, self.tags, self.open, self.words, self.headings = text, [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in EMPTY:
+            self.open.append(tag)
+        if re.fullmatch('h[1-6]', tag):
+            self.headings.append((int(tag[1]), ''))
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open, f'</{tag}> closes nothing'
+        assert self.open.pop() == tag, f'</{tag}> closes another tag'
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != 'style':
+            self.words.append(data)
+            if re.fullmatch('h[1-6]', self.open[-1]):
+                level, words = self.headings[-1]
+                self.headings[-1] = (level, words + data)
+
+    @property
+    def text(self):
+        return re.sub(r'\s+', ' ', ' '.join(self.words))
+
+    def images(self):
+        return [attrs for tag, attrs in self.tags if tag == 'img']
+
+
+class Sample:
+    """A study, what a report says of it, and the page."""
+
+    def __init__(self, study):
+        self.study = study
+        self.content = content_of(study.node)
+        self.page = Page(render_page(self.content))
+
+
+@pytest.fixture(scope='module')
+def whole(aiida_profile, tmp_path_factory):
+    study = Study(tmp_path_factory.mktemp('study'), label=HOSTILE)
+    study.later = study.analysed()
+    return Sample(study)
+
+
+def test_page_is_whole_and_small(whole):
+    page = whole.page
+    assert not page.open
+    assert page.source.startswith('<!DOCTYPE html>\n<html lang="en">')
+    assert len(page.source.encode()) < LARGEST_PAGE
+    for heading in ('Warnings', 'Where it comes from', 'Potential', 'The cell', 'Figures', 'Numbers',
+                    'Against the papers', 'Inputs and versions', 'Do it again'):  # fmt: skip
+        assert (2, heading) in page.headings
+    anchors = {attrs['id'] for _, attrs in page.tags if 'id' in attrs}
+    assert len(anchors) == sum('id' in attrs for _, attrs in page.tags)
+    for tag, attrs in page.tags:
+        if tag == 'a':
+            assert attrs['href'].removeprefix('#') in anchors
+
+
+def test_page_asks_nothing_of_the_network(whole):
+    policy = next(attrs['content'] for tag, attrs in whole.page.tags if attrs.get('http-equiv'))
+    assert policy.startswith("default-src 'none'")
+    for tag, attrs in whole.page.tags:
+        assert tag not in {'script', 'iframe', 'object', 'embed', 'base', 'form'}
+        for name in FETCHING & attrs.keys():
+            assert attrs[name].startswith(('data:', '#')), f'{tag} {name}={attrs[name][:80]}'
+        assert not any(name.startswith('on') for name in attrs)
+    assert not re.search(r'url\(|@import', whole.page.source)
+    for picture in vectors(whole.page):
+        assert '<script' not in picture
+        assert all(target.startswith('#') for target in re.findall(r'href="([^"]*)"', picture))
+        assert all(target.startswith('#') for target in re.findall(r'url\(([^)]*)\)', picture))
+        assert not re.search(r'<!DOCTYPE|<image', picture)
+
+
+def vectors(page):
+    marker = 'data:image/svg+xml;base64,'
+    return [base64.b64decode(attrs['src'].removeprefix(marker)).decode() for attrs in page.images()
+            if attrs['src'].startswith(marker)]  # fmt: skip
+
+
+def test_pictures_are_vectors_or_pixels_by_their_points(whole):
+    kinds = [attrs['src'].partition(';')[0] for attrs in whole.page.images()]
+    assert {'data:image/svg+xml', 'data:image/png'} == set(kinds)
+    assert kinds.count('data:image/svg+xml') > 10
+    source = Source(None, {'curve': whole.study.node.outputs.curves.conductivity})
+    node, draw = panels_from('conductivity', source)['msd']
+    first = panel_picture(node, draw)
+    assert first == panel_picture(node, draw)
+    assert first.source.startswith('data:image/svg')
+
+
+def test_every_picture_says_what_it_shows(whole):
+    assert len(whole.page.images()) > 20
+    for attrs in whole.page.images():
+        assert len(attrs['alt']) > 25
+        assert not re.search(r'[$\\]|_\{', attrs['alt'])
+        assert int(attrs['width']) > 0
+        assert int(attrs['height']) > 0
+    alts = [attrs['alt'] for attrs in whole.page.images()]
+    assert any(
+        alt.startswith('Mean squared displacement: MSD (Å²) against lag time (ps). Shown: Cl, Li') for alt in alts
+    )
+    assert any('Ga' in alt and '18.4 × 18.4 × 18.4 Å' in alt for alt in alts)
+    chain = next(attrs for tag, attrs in whole.page.tags if attrs.get('role') == 'img')
+    assert f'Potential <{whole.study.potential.pk}> from Fit of the potential' in chain['aria-label']
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [('mean $D^2_{min}$ (Å²)', 'mean D²min (Å²)'), ('γ$_{yz}$', 'γyz'), ('$\\mathdefault{10}$', '10')],
+)
+def test_marks_of_type_are_no_words(text, words):
+    assert plain(text) == words
+
+
+def test_headings_descend_by_one(whole):
+    levels = [level for level, _ in whole.page.headings]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert whole.page.headings[0][1] == f'{MIXTURE}: study'
+
+
+def test_every_number_stands_with_its_node_and_its_warnings(whole):
+    numbers = whole.study.node.outputs.results['numbers']
+    rows = {(row.name, row.node): row for found in whole.content.tables for row in found.rows}
+    for stage, node in whole.study.stages.items():
+        mine = [given for given in numbers if given['source'] == node.uuid]
+        assert mine
+        for given in mine:
+            shown = rows[given['name'].removeprefix(f'{stage}.'), node.pk]
+            assert shown.value == value_text(given['value'], given['error'])
+            assert shown.definition == given['definition']
+            assert shown.warnings == given['warnings']
+    assert sum(len(found.rows) for found in whole.content.tables if 'on its own' not in found.heading) == len(numbers)
+    assert '2.410 ± 0.020' in whole.page.text
+    assert f'<{whole.study.stages["amorphous"].pk}>' in whole.page.text
+    assert dict(whole.content.warnings)['the energy still drifts by 0.1 σ'] == ['potential_energy']
+    assert 'the energy still drifts by 0.1 σ (potential_energy)' in whole.page.text
+
+
+def test_what_was_launched_later_is_there(whole):
+    title = f'Analysis mobility_classes, launched on its own as <{whole.study.later.pk}>'
+    assert (3, title) in whole.page.headings
+    titles = [figure.title for figure in whole.content.figures if figure.process == whole.study.later.pk]
+    assert {'displacements', 'classes'} <= set(titles)
+
+
+@pytest.mark.parametrize(('value', 'error', 'words'), [
+    (1.234e-9, 2.1e-10, '(1.23 ± 0.21)×10⁻⁹'), (None, None, 'undetermined'), (-3.5, None, '−3.5'),
+    (2.41, 0.02, '2.410 ± 0.020'), (1.2e-7, None, '1.2×10⁻⁷'),
+])  # fmt: skip
+def test_values_are_printed_as_in_a_paper(value, error, words):
+    assert value_text(value, error) == words
+
+
+def test_figures_have_captions_with_definition_scale_and_nodes(whole):
+    assert not [figure.problem for figure in whole.content.figures if figure.problem]
+    for figure in whole.content.figures:
+        assert figure.definition, figure.title
+        assert figure.nodes
+        assert figure.scale, figure.title
+    drawn = {figure.title: figure for figure in whole.content.figures}
+    assert {
+        'pair_distributions', 'neighbours', 'stress_pulse', 'constant_strain', 'plasticity', 'd2min', 'msd',
+        'conductivities', 'learning_energy', 'learning_force', 'test_energy', 'test_force', 'equilibration', 'census',
+    } <= set(drawn)  # fmt: skip
+    window = whole.study.stages['conductivity']['context']['window_ps']
+    assert f'{window[0]:.3g} to {window[1]:.3g} ps' in drawn['msd'].window
+    assert 'demo' in drawn['msd'].scale
+    assert drawn['test_force'].chapter == 'potential'
+
+
+def test_every_panel_of_the_registry_has_words():
+    """A new panel needs a definition: its name is taken from what registers it."""
+    for name, function in registry.REGISTRY.items():
+        assert name in CHAPTER_OF, name
+        lines = inspect.getsource(function)
+        for panel in re.findall(r"""yield\s*\(?\s*f?'([a-z_0-9{}]+)'""", lines):
+            assert definition_of(name, panel.partition('{')[0].rstrip('_')), f'{name}.{panel}'
+    for module in ('validation_figures', 'fit_figures'):
+        source = inspect.getsource(importlib.import_module(f'aiida_softclay.report.{module}'))
+        for panel in re.findall(r"found\[f?'([a-z_{}]+)'\]", source):
+            stem = panel.partition('_{')[0]
+            assert definition_of('validation', stem) or f'{stem}_energy' in DEFINITIONS, panel
+
+
+def test_chain_is_collapsed_and_joined(whole):
+    chain = whole.content.chain
+    study = whole.study
+    assert 8 <= len(chain.boxes) <= 20
+    place = {pk: index for index, box in enumerate(chain.boxes) for pk in box.nodes}
+    joined = set(chain.edges)
+    called = {
+        link.link_label: link.node.pk for link in study.node.base.links.get_outgoing().all()
+        if isinstance(link.node, orm.WorkChainNode)
+    }  # fmt: skip
+    for name in ('salts_licl_000', 'salts_gaf3_000', 'slab_000'):
+        assert (place[called[f'aimd_{name.removesuffix("_000")}']], place[study.frames[name].pk]) in joined
+    assert len({place[node.pk] for node in study.frames.values()}) == 1
+    for crystal, name in zip(study.crystals, ('salts_licl', 'salts_gaf3', 'slab'), strict=True):
+        assert (place[crystal.pk], place[called[f'aimd_{name}']]) in joined
+    assert (place[called['fit_potential']], place[study.potential.pk]) in joined
+    for name in ('conductivity', 'stress_pulse', 'constant_strain'):
+        assert (place[study.potential.pk], place[called[name]]) in joined
+        assert (place[study.structure.pk], place[called[name]]) in joined
+        assert (place[called[name]], place[study.node.outputs.results.pk]) in joined
+    # The glass began with the slab that had been sampled.
+    assert (place[called['aimd_slab']], place[called['amorphous']]) in joined
+    assert all(LAYERS.index(chain.boxes[a].layer) < LAYERS.index(chain.boxes[b].layer) for a, b in joined)
+    assert '15 labelled frames' in chain.sentence()
+
+
+def test_nothing_is_called_dft_that_is_not(whole):
+    assert whole.content.caution.startswith(f'Energies and forces behind these numbers come from {CHGNET["model"]}')
+    assert 'Not DFT.' in whole.page.text
+    said = re.sub(r'in the place of DFT|Not DFT\.|Nothing on this page is a DFT result|not of DFT', '', whole.page.text)
+    assert 'DFT' not in said
+
+
+def test_texts_of_users_are_escaped(whole):
+    assert HOSTILE not in whole.page.source
+    assert '<script' not in whole.page.source
+    assert html.escape(HOSTILE, quote=False) in whole.page.source.replace('&#34;', '"')
+    assert f'Label {HOSTILE}' in whole.page.text
+
+
+def test_inputs_and_what_to_type_are_there(whole):
+    assert whole.content.command == (
+        'softclay launch study 2LiCl-GaF3 --family placeholders --protocol demo --overrides overrides.yaml'
+    )
+    assert whole.content.overrides.strip() == 'seed: 7'
+    assert f"load_node('{whole.study.node.uuid}').get_builder_restart()" in whole.page.text.replace('&#39;', "'")
+    seeds = {(where, seed) for where, seed, _ in whole.content.seeds}
+    assert ('Study: parameters.seed', '7') in seeds
+    assert ('Fit of the potential: training', '11') in seeds
+    versions = dict(whole.content.versions)
+    assert versions['DeePMD-kit 3.2.0'] == 'potentials'
+    assert versions['CHGNet 0.3.0 + D2 (softclay-vasp 0.1.0)'] == 'labelled frames'
+    assert versions['aiida-softclay 0.1.0'] == 'workflows'
+
+
+def test_words_of_a_command_are_quoted(aiida_profile):
+    inputs = {'mixture': orm.Str('2LiCl-GaF3; rm -rf *'), 'parameters': orm.Dict({'protocol': 'demo'})}
+    command, _ = launch_command(workchain('study', 'StudyWorkChain', inputs).node, 'study')
+    assert "'2LiCl-GaF3; rm -rf *'" in command
+    unknown = workchain('study', 'StudyWorkChain', {'parameters': orm.Dict({'protocol': 'no such'})}).node
+    assert launch_command(unknown, 'study') == ('', '')
+
+
+def test_potential_states_errors_and_gate(whole):
+    found = whole.content.potential
+    assert [(row['name'], row['rmse'], row['gate'], row['met']) for row in found['rows']] == [
+        ('energy', '4.2', '30', 'met'), ('force', '118', '400', 'met'),
+    ]  # fmt: skip
+    assert found['verdict'] == 'The potential passed its gate.'
+    assert dict(found['about'])['Frames'] == '400 for training, 100 for the test, 2000 training steps'
+
+
+def test_scorecard_holds_numbers_of_this_process_only(aiida_profile):
+    made = []
+    for value in (-94.9, -93.4):
+        process = workchain('reaction_energy', 'ReactionEnergyWorkChain', {})
+        results = table(number('reaction_energy', value, 0.5, 'meV/atom'), salts=['LiCl', 'GaF3'], engine=CHGNET)
+        process.gives(results=results)
+        made.append(process.node)
+    for node, value in zip(made, (-94.9, -93.4), strict=True):
+        rows = scorecard(['gupta2023'], processes=[node.pk]).set_index('id')
+        assert rows.loc['reaction_energy', 'value'] == value
+        assert rows.loc['reaction_energy', 'n_others'] == 0
+        (row,) = [row for row in content_of(node).scorecard if row['id'] == 'reaction_energy']
+        assert row['process_pk'] == node.pk
+        assert row['ours'] == value_text(value, 0.5)
+        assert row['verdict'] == 'indicative'
+
+
+def test_failed_study_reports_what_there_is(aiida_profile, tmp_path):
+    message = 'the amorphous model failed: 3 atoms < lost & gone'
+    study = Study(tmp_path, glass=False, exit_status=403, message=message)
+    content = content_of(study.node)
+    page = Page(render_page(content))
+    assert f'The study <{study.node.pk}> did not succeed: failed [403]: {message}.' in content.missing
+    assert 'The conductivity run did not run.' in content.missing
+    assert not any('fit of the potential did' in sentence for sentence in content.missing)
+    assert {figure.title for figure in content.figures} == {
+        'learning_energy',
+        'learning_force',
+        'test_energy',
+        'test_force',
+    }
+    assert [found.heading for found in content.tables] == ['Potential']
+    assert html.escape(message) in page.source
+    assert 'Traceback' not in page.text
+    assert 'There are no curves to draw yet.' in page.text
+    assert 'There is no structure to draw yet.' in page.text
+
+
+def test_study_that_runs_says_so(aiida_profile, tmp_path):
+    study = Study(tmp_path, glass=False, fitted=False, state='running')
+    content = content_of(study.node)
+    assert content.missing[0] == f'The study <{study.node.pk}> has not ended yet: this is what there is so far.'
+    assert 'The fit of the potential has not started yet.' in content.missing
+    assert 'The ab initio sampling has not started yet.' not in content.missing
+    text = Page(render_page(content)).text
+    assert 'There are no numbers yet, so that none carries a warning.' in text
+    assert 'There is no machine-learned potential here.' in text
+    assert 'No number here answers a published one.' in text
+
+
+def test_process_that_raised_is_told_in_its_last_line(aiida_profile):
+    made = workchain('amorphous', 'AmorphousWorkChain', {'mixture': orm.Str(MIXTURE)}, state='excepted')
+    made.node.set_exception('Traceback (most recent call last):\n  File "secret.py"\nValueError: no such cell')
+    content = content_of(made.node)
+    assert content.missing == [
+        f'The amorphous model <{made.node.pk}> did not succeed: stopped by an error: ValueError: no such cell.'
+    ]
+    assert 'secret.py' not in render_page(content)
+
+
+def test_single_experiment_has_a_page_with_its_potential(whole):
+    child = next(node for node in whole.study.node.called if node.process_label == 'ConductivityWorkChain')
+    content = content_of(child)
+    assert {'msd', 'conductivities', 'learning_energy'} <= {figure.title for figure in content.figures}
+    assert [row['title'] for row in content.stages][:2] == ['Conductivity', 'Fit of the potential']
+    assert content.chain.boxes[0].layer == 'crystals'
+    assert content.caution
+    assert not any('did not' in sentence for sentence in content.missing)
+
+
+def test_analysis_has_a_page(aiida_profile, tmp_path):
+    made = calcfunction('analyse_arrhenius', {'parameters': orm.Dict({'quantity': 'diffusivity.Li'})})
+    made.gives(**outputs_of('arrhenius', tmp_path))
+    content = content_of(made.node)
+    assert [figure.title for figure in content.figures] == ['arrhenius']
+    assert content.tables[0].rows[0].unit == 'eV'
+    assert Page(render_page(content)).headings[0][1].endswith('analyse_arrhenius')
+
+
+def test_curve_that_cannot_be_drawn_costs_no_other(aiida_profile):
+    made = workchain('conductivity', 'ConductivityWorkChain', {})
+    made.gives(results=table(number('diffusivity.Li', 1e-6, 1e-7, 'cm^2/s')), curve=orm.ArrayData({'nonsense': [1.0]}))
+    content = content_of(made.node)
+    (figure,) = content.figures
+    assert figure.picture is None
+    assert figure.problem.startswith('msd could not be drawn')
+    page = Page(render_page(content))
+    assert figure.problem in page.text.replace("' ", "'")
+    assert '(1.00 ± 0.10)×10⁻⁶' in page.text
+
+
+def test_foreign_process_is_refused(aiida_profile, tmp_path):
+    other = calcfunction('add', {})
+    with pytest.raises(ValueError, match='is no study, stage, experiment or analysis of this package'):
+        write_report(other.node, tmp_path / 'page.html')
+    assert not (tmp_path / 'page.html').exists()
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """Run the command in an empty folder, on a page that takes no time."""
+    from click.testing import CliRunner
+
+    from aiida_softclay.cli.report import report
+
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(report, [str(argument) for argument in arguments])
+
+
+def test_command_writes_once_and_replaces_when_told(aiida_profile, command, tmp_path):
+    node = workchain('amorphous', 'AmorphousWorkChain', {'mixture': orm.Str(MIXTURE)}).node
+    path = tmp_path / f'softclay-report-{node.pk}.html'
+    done = command(node.pk)
+    assert done.exit_code == 0, done.output
+    assert path.name in done.output
+    path.write_text('mine', encoding='utf-8')
+    refused = command(node.pk)
+    assert refused.exit_code != 0
+    assert '--force' in refused.output
+    assert path.read_text(encoding='utf-8') == 'mine'
+    assert command(node.pk, '--force').exit_code == 0
+    assert path.read_text(encoding='utf-8').startswith('<!DOCTYPE html>')
+    assert command(node.pk, '-o', 'other.html').exit_code == 0
+    assert (tmp_path / 'other.html').exists()
+    printed = command(node.pk, '-o', '-')
+    assert printed.stdout.startswith('<!DOCTYPE html>')
+    assert printed.stdout.rstrip().endswith('</html>')
+
+
+def test_command_ends_with_a_sentence(aiida_profile, command):
+    outcome = command(calcfunction('add', {}).node.pk)
+    assert outcome.exit_code != 0
+    assert 'is no study' in outcome.output
+    node = workchain('amorphous', 'AmorphousWorkChain', {}).node
+    outcome = command(node.pk, '-o', 'no/such/folder/page.html')
+    assert outcome.exit_code != 0
+    assert 'cannot be written' in outcome.output
+    assert 'Traceback' not in outcome.output
