@@ -27,7 +27,8 @@ CHAPTER_OF = {
     'arrhenius': 'transport', 'mobility_classes': 'transport', 'hops': 'transport', 'anion_motion': 'transport',
     'boundary_mobility': 'transport', 'density_map': 'transport', 'glass_transition': 'transition',
     'cooling_rates': 'transition', 'thermodynamics': 'thermodynamics', 'reaction_energy': 'thermodynamics',
-    'screening': 'thermodynamics',
+    'screening': 'thermodynamics', 'stress_pulse_series': 'mechanics', 'constant_strain_series': 'mechanics',
+    'powder_pattern': 'structure',
 }  # fmt: skip
 D2MIN = (
     'D²min is what is left of the displacements of the neighbours of an atom between two frames after the affine map '
@@ -69,6 +70,12 @@ DEFINITIONS = {
     'plasticity.classes': 'g(r) about the atoms of largest and of smallest D²min (as gupta2023, Fig. 2f); bands are '
     'one standard error.',
     'd2min': f'Distribution of D²min over atoms and pairs of frames, with the limits of its classes; {D2MIN}.',
+    'snapshot': f'The cell at the end of a step of strain, its atoms coloured by their D²min in this step; {D2MIN}. '
+    'All snapshots of a run have one scale (as gupta2023, Fig. 2).',
+    'residual_strain': 'Strain that is left after the last release against the stress of the pulse; full marks are '
+    'plastic, empty ones elastic, the grey band is the thermal noise.',
+    'rate_dependence': 'Yield stress against the rate of strain; bars are one standard error.',
+    'powder_pattern': 'Calculated powder pattern of the crystal: lines with their indices.',
     'msd': 'Mean squared displacement over all time origins, relative to the centre of mass; bands are one standard '
     'error. The diffusivity is a sixth of the slope in the shaded window (yang2024, eq. 1).',
     'conductivities': 'Conductivity in its self and distinct parts: σ = Σ (σˢ + σᵈ) + Σ 2 sign(z z′) σᵈ (yang2024, '
@@ -89,6 +96,7 @@ DEFINITIONS = {
     'bars are one standard error.',
     'anions': 'Mean squared displacement of the anions that keep their centre, in parts: by turning, with the centre, '
     'and mixed.',
+    'each_anion': 'Mean squared displacement of each anion by itself (as qyang2025, Fig. 3c).',
     'boundary_msd': 'Mean squared displacement of the ions that stay at grain boundaries and in the bulk; bands are '
     'one standard error.',
     'boundaries': 'Diffusivity at grain boundaries and in the bulk, with the share of the conductivity; bars are one '
