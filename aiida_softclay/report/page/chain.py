@@ -195,7 +195,10 @@ def _stage_behind(node: orm.Data) -> orm.ProcessNode | None:
     return found
 
 
-def _load(pks: Iterable[int]) -> dict[int, orm.Data]:
+def _load(pks: set[int]) -> dict[int, orm.Data]:
+    """Return the frames, potentials, trajectories and structures among nodes."""
+    if not pks:
+        return {}
     query = orm.QueryBuilder()
     query.append(
         orm.Data,
