@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,12 +14,10 @@ from aiida.engine import CalcJob
 from aiida.orm.nodes.data.base import to_aiida_type
 
 from aiida_softclay.calculations.analyses import ANALYSES, find_analysis
+from aiida_softclay.calculations.analysis_program import define_program, program_job
 from aiida_softclay.calculations.caching import ReuseOnlySuccess
 from aiida_softclay.calculations.remote_folders import FOLDERS, computer_problem, folder_path
 from aiida_softclay.data.trajectory import MdTrajectoryData
-
-JOB_FILE, RESULT_FILE = 'analysis.json', 'result.json'
-OUTPUT_FILE = 'analysis.out'
 
 
 def validate_analysis(node: orm.Str, _: Any) -> str | None:
@@ -80,19 +77,13 @@ class AnalysisCalculation(ReuseOnlySuccess, CalcJob):
             'arrays', valid_type=orm.ArrayData, dynamic=True, required=False, help='Its time series by name.'
         )
         spec.inputs.validator = validate_inputs
-        options = spec.inputs['metadata']['options']
-        options['parser_name'].default = 'softclay.analysis'
-        options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-        options['max_wallclock_seconds'].default = 3600
-        options['withmpi'].default = False
+        define_program(spec, 'softclay.analysis')
         spec.output('results', valid_type=orm.Dict, required=False, help='The numbers, in the results schema.')
         spec.output_namespace('arrays', valid_type=orm.ArrayData, dynamic=True, required=False, help='Its curves.')
         spec.output_namespace(
             'files', valid_type=orm.SinglefileData, dynamic=True, required=False, help='Its files, such as cubes.'
         )
         spec.output('statistics', valid_type=orm.Dict, required=False, help='Time, memory and versions.')
-        spec.exit_code(302, 'ERROR_NO_RESULT', message='the program stopped without a result: {reason}')
-        spec.exit_code(303, 'ERROR_BROKEN_RESULT', message='the result cannot be read: {reason}')
         spec.exit_code(510, 'ERROR_ANALYSIS', message='{reason}')
 
     def remote_names(self) -> dict[str, str]:
@@ -119,19 +110,11 @@ class AnalysisCalculation(ReuseOnlySuccess, CalcJob):
             arrays[name] = f'arrays_{name}.npz'
             with folder.open(arrays[name], 'wb') as handle:
                 np.savez(handle, **{key: node.get_array(key) for key in node.get_arraynames()})
-        with folder.open(JOB_FILE, 'w', encoding='utf-8') as handle:
-            json.dump({**self.description(), 'trajectories': files, 'arrays': arrays}, handle)
-        code_info = datastructures.CodeInfo()
-        code_info.code_uuid = self.inputs.code.uuid
-        code_info.cmdline_params = [JOB_FILE]
-        code_info.stdout_name = OUTPUT_FILE
-        code_info.join_files = True
-        calc_info = datastructures.CalcInfo()
-        calc_info.codes_info = [code_info]
+        job = {**self.description(), 'trajectories': files, 'arrays': arrays}
+        calc_info = program_job(folder, self.inputs.code, job)
         calc_info.local_copy_list = copied
         calc_info.remote_symlink_list = linked
         # A trajectory is a node already: it is not stored again among the inputs of the job.
         calc_info.provenance_exclude_list = [target for _, _, target in copied]
-        calc_info.retrieve_list = [OUTPUT_FILE, RESULT_FILE]
         calc_info.retrieve_temporary_list = ['output_*']
         return calc_info

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJob
 from aiida.orm.nodes.data.base import to_aiida_type
 
-from aiida_softclay.calculations.analysis import JOB_FILE, OUTPUT_FILE, RESULT_FILE
+from aiida_softclay.calculations.analysis_program import JOB_FILE, define_program, program_job
 from aiida_softclay.calculations.caching import ReuseOnlySuccess
 from aiida_softclay.calculations.lammps import structure_symbols, validate_plan, validate_structure
 from aiida_softclay.calculations.remote_folders import FOLDERS, computer_problem, folder_path
@@ -50,17 +49,11 @@ class ConvertCalculation(ReuseOnlySuccess, CalcJob):
             help='Folders of its jobs, or those in which their dumps were kept, in the order of their names.',
         )
         spec.inputs.validator = validate_inputs
-        options = spec.inputs['metadata']['options']
-        options['parser_name'].default = 'softclay.convert'
-        options['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-        options['max_wallclock_seconds'].default = 3600
-        options['withmpi'].default = False
+        define_program(spec, 'softclay.convert')
         spec.output(
             'summary', valid_type=orm.Dict, required=False,
             help='For each stage: file, bytes, frames, first and last step, content hash.',
         )  # fmt: skip
-        spec.exit_code(302, 'ERROR_NO_RESULT', message='the program stopped without a result: {reason}')
-        spec.exit_code(303, 'ERROR_BROKEN_RESULT', message='the result cannot be read: {reason}')
         spec.exit_code(510, 'ERROR_CONVERSION', message='{reason}')
 
     def prepare_for_submission(self, folder: Folder) -> datastructures.CalcInfo:
@@ -72,16 +65,7 @@ class ConvertCalculation(ReuseOnlySuccess, CalcJob):
             'convert': names, 'plan': self.inputs.plan.get_dict(), 'engine': self.inputs.engine.get_dict(),
             'symbols': structure_symbols(self.inputs.structure),
         }  # fmt: skip
-        with folder.open(JOB_FILE, 'w', encoding='utf-8') as handle:
-            json.dump(job, handle)
-        code_info = datastructures.CodeInfo()
-        code_info.code_uuid = self.inputs.code.uuid
-        code_info.cmdline_params = [JOB_FILE]
-        code_info.stdout_name = OUTPUT_FILE
-        code_info.join_files = True
-        calc_info = datastructures.CalcInfo()
-        calc_info.codes_info = [code_info]
+        calc_info = program_job(folder, self.inputs.code, job)
         calc_info.remote_symlink_list = linked
         calc_info.provenance_exclude_list = [JOB_FILE]
-        calc_info.retrieve_list = [OUTPUT_FILE, RESULT_FILE]
         return calc_info

@@ -12,7 +12,7 @@ from aiida.engine import ExitCode
 from aiida.parsers import Parser
 
 from aiida_softclay.analysis.quantity import check_results
-from aiida_softclay.calculations.analysis import OUTPUT_FILE, RESULT_FILE
+from aiida_softclay.calculations.analysis_program import OUTPUT_FILE, RESULT_FILE
 
 #: Last lines of the output that are quoted.
 QUOTED_LINES = 3
@@ -21,29 +21,35 @@ QUOTED_LINES = 3
 class AnalysisParser(Parser):
     """Read the result of an analysis, or say how it ended."""
 
+    #: Exit code of a job whose program says itself what is wrong.
+    refused = 'ERROR_ANALYSIS'
+
     def parse(self, **kwargs: Any) -> ExitCode | None:
-        """Attach numbers, curves and files."""
+        """Attach what came back, or return how the job ended."""
         names = self.retrieved.base.repository.list_object_names()
         if RESULT_FILE not in names:
             return self.exit_codes.ERROR_NO_RESULT.format(reason=self._last_words(names))
         try:
             result = json.loads(self.retrieved.base.repository.get_object_content(RESULT_FILE))
             if result['status']:
-                return self.exit_codes.ERROR_ANALYSIS.format(reason=result['message'])
-            folder = Path(kwargs['retrieved_temporary_folder'])
-            nodes = {name: self._read(about, folder) for name, about in result['outputs'].items()}
-            statistics = orm.Dict(result['statistics'])
+                return self.exit_codes[self.refused].format(reason=result['message'])
+            nodes = self.nodes(result, Path(kwargs.get('retrieved_temporary_folder', '')))
         except (ValueError, KeyError, TypeError, OSError) as error:
             return self.exit_codes.ERROR_BROKEN_RESULT.format(reason=f'{type(error).__name__}: {error}')
         for name, node in nodes.items():
-            if isinstance(node, orm.Dict):
-                self.out(name, node)
-            else:
-                self.out(f'{"arrays" if isinstance(node, orm.ArrayData) else "files"}.{name}', node)
-        self.out('statistics', statistics)
+            self.out(name, node)
         return None
 
-    def _read(self, about: dict[str, Any], folder: Path) -> orm.Data:
+    def nodes(self, result: dict[str, Any], folder: Path) -> dict[str, orm.Data]:
+        """Return the outputs by their full names: numbers, curves, files."""
+        nodes: dict[str, orm.Data] = {}
+        for name, about in result['outputs'].items():
+            node = self.read(about, folder)
+            space = '' if isinstance(node, orm.Dict) else 'arrays.' if isinstance(node, orm.ArrayData) else 'files.'
+            nodes[space + name] = node
+        return {**nodes, 'statistics': orm.Dict(result['statistics'])}
+
+    def read(self, about: dict[str, Any], folder: Path) -> orm.Data:
         """Return an output as a node."""
         if about['type'] == 'dict':
             check_results(about['value'])
