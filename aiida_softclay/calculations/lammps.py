@@ -37,6 +37,7 @@ from aiida_softclay.calculations.lammps_script import (
     write_script,
 )
 from aiida_softclay.calculations.lammps_system import data_file, elements_in_order, lammps_cell
+from aiida_softclay.calculations.md_outputs import define_stage_outputs
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.calculations.remote_folders import FOLDERS, folder_path
 
@@ -168,38 +169,7 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
             required=False,
             help='Last velocities, array `velocities` (n_atoms, 3) in Å/ps, in the orientation of `structure`.',
         )
-        spec.output_namespace(
-            'thermo',
-            valid_type=orm.ArrayData,
-            dynamic=True,
-            required=False,
-            help='Time series of each stage; the units are in the attribute `units`.',
-        )
-        spec.output_namespace(
-            'trajectories', valid_type=MdTrajectoryData, dynamic=True, required=False, help='Trajectory of each stage.'
-        )
-        spec.output_namespace(
-            'collective',
-            valid_type=orm.ArrayData,
-            dynamic=True,
-            required=False,
-            help='Centre of the atoms of each element X in each stage, `centre_X` (n, 3) in Å, unwrapped, written by '
-            'LAMMPS every `collective_every` steps; the attribute `counts` has the numbers of atoms.',
-        )
-        spec.output_namespace(
-            'averages',
-            valid_type=orm.ArrayData,
-            dynamic=True,
-            required=False,
-            help='Averages of each stage over every step of windows of `thermo_every` steps, with units.',
-        )
-        spec.output_namespace(
-            'model_deviation',
-            valid_type=orm.ArrayData,
-            dynamic=True,
-            required=False,
-            help='Deviation of the forces and virials of the committee in each stage, with units.',
-        )
+        define_stage_outputs(spec)
 
         spec.exit_code(310, 'ERROR_NO_LOG', message='LAMMPS wrote no log, it did not start: {error}')
         spec.exit_code(311, 'ERROR_NO_STAGE', message='the log ends before the first stage began: {error}')

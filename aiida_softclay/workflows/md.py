@@ -20,8 +20,8 @@ from aiida_softclay.calcfunctions.md import (
 from aiida_softclay.calculations.lammps import LammpsMdCalculation
 from aiida_softclay.calculations.lammps_committee import others_of
 from aiida_softclay.calculations.lammps_script import RESTART_FILES
+from aiida_softclay.calculations.md_outputs import define_stage_outputs
 from aiida_softclay.calculations.md_plan import MdPlan
-from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.workflows.md_handlers import MdHandlersMixin
 from aiida_softclay.workflows.md_inputs import classical_inputs, validate_inputs, validate_positive, validate_stash
 from aiida_softclay.workflows.md_remote import RemoteDumpsMixin, holds
@@ -115,38 +115,7 @@ class MdWorkChain(RemoteDumpsMixin, MdHandlersMixin, WorkChain):
         )
         spec.output('structure', valid_type=orm.StructureData, required=False, help='Last structure.')
         spec.output('velocities', valid_type=orm.ArrayData, required=False, help='Last velocities, Å/ps.')
-        spec.output_namespace(
-            'thermo',
-            valid_type=orm.ArrayData,
-            dynamic=True,
-            required=False,
-            help='Time series of each stage, with units.',
-        )
-        spec.output_namespace(
-            'trajectories', valid_type=MdTrajectoryData, dynamic=True, required=False, help='Trajectory of each stage.'
-        )
-        spec.output_namespace(
-            'collective',
-            valid_type=orm.ArrayData,
-            dynamic=True,
-            required=False,
-            help='Centre of the atoms of each element X in each stage, `centre_X` (n, 3) in Å, unwrapped, every '
-            '`collective_every` steps.',
-        )
-        spec.output_namespace(
-            'averages',
-            valid_type=orm.ArrayData,
-            dynamic=True,
-            required=False,
-            help='Averages of each stage over every step of windows of `thermo_every` steps, with units.',
-        )
-        spec.output_namespace(
-            'model_deviation',
-            valid_type=orm.ArrayData,
-            dynamic=True,
-            required=False,
-            help='Model deviation of the committee in each stage, with units; its steps are those of the frames.',
-        )
+        define_stage_outputs(spec)
         spec.exit_code(
             401, 'ERROR_NO_PROGRESS', message='the job failed {count} times without getting further: {message}'
         )
