@@ -78,18 +78,19 @@ def protocols(process: str, protocol: str | None) -> None:
         echo.echo(f'{name}: {description.strip()}')
 
 
-@launch_command('study', 'vasp', 'dp', 'lmp')
+@launch_command('study', 'vasp', 'dp', 'lmp', dumps=True)
 @click.argument('mixture')
 @FAMILY
 @POTENTIAL
 @click.option('--max-jobs', type=click.IntRange(1), help='Most branches at once.')
-def study(mixture, family, potential, max_jobs, protocol, overrides, options, codes):
+def study(mixture, family, potential, max_jobs, protocol, overrides, options, codes, remote):
     """Compute everything for MIXTURE, for example 2LiCl-GaF3: sample, fit, build the glass, load it, let it diffuse."""
     from aiida_softclay.workflows.estimate import estimate_study
 
     builder = _build(
         'softclay.study', codes, mixture, potential_family=find_family(family), potential=potential, protocol=protocol,
         overrides=overrides, options=dict.fromkeys(codes, options) if options else None, max_concurrent_jobs=max_jobs,
+        **remote,
     )  # fmt: skip
     return builder, estimate_study(mixture, builder.parameters.get_dict(), with_fit=potential is None)
 
@@ -129,7 +130,7 @@ def fit_potential(frames, parent_folder, protocol, overrides, options, codes):
     return builder, [estimate_fit(builder.parameters.get_dict(), mean_atoms(frames))]
 
 
-@launch_command('amorphous', 'lmp')
+@launch_command('amorphous', 'lmp', dumps=True)
 @click.argument('material')
 @POTENTIAL
 @click.option(
@@ -139,7 +140,7 @@ def fit_potential(frames, parent_folder, protocol, overrides, options, codes):
     '--structure', type=types.DataParamType(sub_classes=('aiida.data:core.structure',)),
     help='What to start from, such as a glass made by AIMD, instead of what the protocol builds.',
 )  # fmt: skip
-def amorphous(material, potential, interface, structure, protocol, overrides, options, codes):
+def amorphous(material, potential, interface, structure, protocol, overrides, options, codes, remote):
     """Build and equilibrate the glass of MATERIAL with a fitted potential.
 
     MATERIAL is written as the start of the protocol takes it: 2LiCl-GaF3, MgCl2, Li3Al3O2Cl8, LAOC0.3b,
@@ -149,12 +150,12 @@ def amorphous(material, potential, interface, structure, protocol, overrides, op
 
     builder = _build(
         'softclay.amorphous', codes['lmp'], material, potential=_required(potential), interface=interface,
-        structure=structure, protocol=protocol, overrides=overrides, options=options,
+        structure=structure, protocol=protocol, overrides=overrides, options=options, **remote,
     )  # fmt: skip
     return builder, [estimate_amorphous(builder.parameters.get_dict(), material, structure)]
 
 
-@launch_command('amorphous-series', 'lmp')
+@launch_command('amorphous-series', 'lmp', dumps=True)
 @click.argument('material')
 @POTENTIAL
 @click.option(
@@ -167,7 +168,7 @@ def amorphous(material, potential, interface, structure, protocol, overrides, op
     help='What to start from instead of what the protocol builds.',
 )  # fmt: skip
 @click.option('--max-jobs', type=click.IntRange(1), help='Most variants at once.')
-def amorphous_series(material, potential, vary, structure, max_jobs, protocol, overrides, options, codes):
+def amorphous_series(material, potential, vary, structure, max_jobs, protocol, overrides, options, codes, remote):
     """Make the glass of MATERIAL once for each value of some parameters: melt temperatures, cooling rates, seeds."""
     from aiida_softclay.workflows.estimate import estimate_amorphous
     from aiida_softclay.workflows.protocol import recursive_merge
@@ -177,6 +178,7 @@ def amorphous_series(material, potential, vary, structure, max_jobs, protocol, o
     builder = _build(
         'softclay.amorphous_series', codes['lmp'], material, variants, potential=_required(potential),
         structure=structure, protocol=protocol, overrides=overrides, options=options, max_concurrent_jobs=max_jobs,
+        **remote,
     )  # fmt: skip
     check_builder(builder)
     base = builder.parameters.get_dict()
@@ -186,7 +188,7 @@ def amorphous_series(material, potential, vary, structure, max_jobs, protocol, o
     ]
 
 
-@launch_command('md', 'lmp')
+@launch_command('md', 'lmp', dumps=True)
 @STRUCTURE
 @click.argument('plan', type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @POTENTIAL
@@ -194,7 +196,7 @@ def amorphous_series(material, potential, vary, structure, max_jobs, protocol, o
     '--committee', multiple=True, type=types.DataParamType(sub_classes=('aiida.data:softclay.potential',)),
     help='Another potential for the model deviation, once for each.',
 )  # fmt: skip
-def md(structure, plan, potential, committee, protocol, overrides, options, codes):
+def md(structure, plan, potential, committee, protocol, overrides, options, codes, remote):
     """Run the stages of the YAML file PLAN on STRUCTURE with a fitted potential."""
     import yaml
 
@@ -210,23 +212,24 @@ def md(structure, plan, potential, committee, protocol, overrides, options, code
         echo.echo_critical(f'{plan} must hold a mapping with `stages`')
     builder = _build(
         'softclay.md', codes['lmp'], structure, content, potential=_required(potential), options=options,
-        committee=committee or None,
+        committee=committee or None, **remote,
     )  # fmt: skip
     return builder, [estimate_md('md', content, structure.get_ase().symbols.formula.count())]
 
 
 def _experiment(name: str, process: str, about: str) -> click.Command:
-    def command(structure, potential, protocol, overrides, options, codes):
+    def command(structure, potential, protocol, overrides, options, codes, remote):
         from aiida_softclay.workflows.estimate import estimate_experiment
 
         builder = _build(
             process, codes['lmp'], structure, potential=_required(potential), protocol=protocol, overrides=overrides,
-            options=options,
+            options=options, **remote,
         )  # fmt: skip
-        return builder, [estimate_experiment(process, builder.parameters.get_dict(), len(structure.sites))]
+        atoms = structure.get_ase().symbols.formula.count()
+        return builder, [estimate_experiment(process, builder.parameters.get_dict(), atoms)]
 
     command.__doc__ = about
-    return launch_command(name, 'lmp')(STRUCTURE(POTENTIAL(command)))
+    return launch_command(name, 'lmp', dumps=True)(STRUCTURE(POTENTIAL(command)))
 
 
 EXPERIMENTS = [

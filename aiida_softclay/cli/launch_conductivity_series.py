@@ -6,6 +6,7 @@ import click
 from aiida.cmdline.params import types
 from aiida.cmdline.utils import echo
 
+from aiida_softclay.cli.launch_dumps import settle_dumps
 from aiida_softclay.cli.launch_series import estimate_points
 from aiida_softclay.cli.launching import check_builder, launch_command, read_choices
 
@@ -24,7 +25,7 @@ def read_temperatures(text: str | None, option: str) -> list[float] | None:
         echo.echo_critical(f'{option} {text} are no temperatures: write numbers in K with commas, 500,600,700')
 
 
-@launch_command('conductivity-series', 'lmp')
+@launch_command('conductivity-series', 'lmp', dumps=True)
 @click.argument('structure', type=types.DataParamType(sub_classes=('aiida.data:core.structure',)))
 @click.option(
     '--potential', type=types.DataParamType(sub_classes=('aiida.data:softclay.potential',)),
@@ -53,7 +54,7 @@ def read_temperatures(text: str | None, option: str) -> list[float] | None:
 @click.option('--max-jobs', type=click.IntRange(1), help='Most runs at once.')
 def conductivity_series(
     structure, potential, temperatures, vary, replicas, error, species, max_duration, at_k, glass_transition,
-    glass_transition_results, across, max_runs, max_jobs, protocol, overrides, options, codes,
+    glass_transition_results, across, max_runs, max_jobs, protocol, overrides, options, codes, remote,
 ):  # fmt: skip
     """Let the ions of STRUCTURE diffuse at several temperatures; find activation energies and values at --at.
 
@@ -71,7 +72,9 @@ def conductivity_series(
         at_K=read_temperatures(at_k, '--at'), glass_transition_K=glass_transition,
         glass_transition=glass_transition_results, extrapolate_across_glass_transition=across or None,
         max_runs=max_runs, max_concurrent_jobs=max_jobs, protocol=protocol, overrides=changes, options=options,
+        **remote,
     )  # fmt: skip
+    plan = settle_dumps(builder, estimate_points(builder, 'softclay.conductivity'))
     check_builder(builder)
     parameters = builder.parameters.get_dict()
     if parameters['relative_error_wanted'] is not None:
@@ -80,4 +83,4 @@ def conductivity_series(
             f'{parameters["max_duration_ps"]:g} ps at the latest; the plan is that of their first '
             f'{parameters["duration_ps"]:g} ps'
         )
-    return builder, estimate_points(builder, 'softclay.conductivity')
+    return builder, plan

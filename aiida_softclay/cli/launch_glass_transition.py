@@ -23,7 +23,7 @@ def read_rates(text: str | None) -> list[float] | None:
         echo.echo_critical(f'--rates {text} are no cooling rates: write numbers in K/ps with commas, 1,10,100')
 
 
-@launch_command('glass-transition', 'lmp')
+@launch_command('glass-transition', 'lmp', dumps=True)
 @click.argument('structure', type=types.DataParamType(sub_classes=('aiida.data:core.structure',)))
 @click.option(
     '--potential', type=types.DataParamType(sub_classes=('aiida.data:softclay.potential',)),
@@ -34,7 +34,7 @@ def read_rates(text: str | None) -> list[float] | None:
 )
 @click.option('--rates', metavar='R1,R2,…', help='Cooling rates in K/ps; several are compared with each other.')
 @click.option('--max-jobs', type=click.IntRange(1), help='Most rates at once.')
-def glass_transition(structure, potential, mode, rates, max_jobs, protocol, overrides, options, codes):
+def glass_transition(structure, potential, mode, rates, max_jobs, protocol, overrides, options, codes, remote):
     """Cool the glass STRUCTURE and find the crossing of its specific volumes."""
     from aiida.plugins import WorkflowFactory
 
@@ -46,7 +46,7 @@ def glass_transition(structure, potential, mode, rates, max_jobs, protocol, over
     if mode is not None:
         changes['mode'] = mode
     chosen = read_rates(rates)
-    common = {'potential': potential, 'protocol': protocol, 'options': options}
+    common = {'potential': potential, 'protocol': protocol, 'options': options, **remote}
     if chosen is not None and len(chosen) > 1:
         builder = WorkflowFactory('softclay.glass_transition_series').get_builder_from_protocol(
             codes['lmp'], structure, chosen, overrides=changes, max_concurrent_jobs=max_jobs, **common

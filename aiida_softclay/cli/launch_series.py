@@ -9,6 +9,7 @@ import click
 from aiida.cmdline.params import types
 from aiida.cmdline.utils import echo
 
+from aiida_softclay.cli.launch_dumps import settle_dumps
 from aiida_softclay.cli.launching import check_builder, launch_command, read_choices
 
 ABOUT = {
@@ -43,15 +44,17 @@ def estimate_points(builder: Any, process: str) -> list[Any]:
     from aiida_softclay.workflows.protocol import recursive_merge
 
     rows = []
+    atoms = builder.structure.get_ase().symbols.formula.count()
     for point in builder.process_class.points_of(builder):
         first, n_runs = next(iter(point.runs.values())), len(point.runs)
         parameters = recursive_merge(builder.parameters.get_dict(), first)
-        one = estimate_experiment(process, parameters, len(builder.structure.sites))
+        one = estimate_experiment(process, parameters, atoms)
         rows.append(
             replace(
                 one, stage=point.label, n_processes=n_runs * one.n_processes, steps=n_runs * one.steps,
                 duration_ps=n_runs * one.duration_ps, frames=n_runs * one.frames,
-                bytes_stored=n_runs * one.bytes_stored, core_hours=n_runs * one.core_hours,
+                bytes_stored=n_runs * one.bytes_stored, bytes_dumped=n_runs * one.bytes_dumped,
+                bytes_restart=n_runs * one.bytes_restart, core_hours=n_runs * one.core_hours,
             )
         )  # fmt: skip
     return rows
@@ -61,7 +64,7 @@ def _series(experiment: str) -> click.Command:
     """Return the command that launches the series of an experiment."""
 
     def command(
-        structure, potential, vary, replicas, max_runs, max_jobs, protocol, overrides, options, codes
+        structure, potential, vary, replicas, max_runs, max_jobs, protocol, overrides, options, codes, remote
     ):  # fmt: skip
         from aiida.plugins import WorkflowFactory
 
@@ -72,9 +75,11 @@ def _series(experiment: str) -> click.Command:
         builder = WorkflowFactory(f'softclay.{experiment}_series').get_builder_from_protocol(
             codes['lmp'], structure, potential=potential, vary=read_choices(vary) if vary else None, replicas=replicas,
             max_runs=max_runs, max_concurrent_jobs=max_jobs, protocol=protocol, overrides=overrides, options=options,
+            **remote,
         )  # fmt: skip
+        plan = settle_dumps(builder, estimate_points(builder, f'softclay.{experiment}'))
         check_builder(builder)
-        return builder, estimate_points(builder, f'softclay.{experiment}')
+        return builder, plan
 
     command.__doc__ = ABOUT[experiment]
     for decorate in reversed([
@@ -93,7 +98,7 @@ def _series(experiment: str) -> click.Command:
         click.option('--max-jobs', type=click.IntRange(1), help='Most runs at once.'),
     ]):  # fmt: skip
         command = decorate(command)
-    return launch_command(f'{experiment.replace("_", "-")}-series', 'lmp')(command)
+    return launch_command(f'{experiment.replace("_", "-")}-series', 'lmp', dumps=True)(command)
 
 
 SERIES = [_series(experiment) for experiment in ABOUT]

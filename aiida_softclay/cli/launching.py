@@ -10,6 +10,8 @@ from typing import Any
 import click
 from aiida.cmdline.utils import decorators, echo
 
+from aiida_softclay.cli.launch_dumps import dump_options, settle_dumps, take_dump_inputs
+
 #: Engine to the entry points that a code of it may have as default plugin.
 ENGINES = {
     'vasp': ('softclay.vasp_md', 'vasp.vasp'),
@@ -159,12 +161,14 @@ OVERRIDES = click.option(
 )  # fmt: skip
 
 
-def launch_command(name: str, *engines: str) -> Callable[[Callable[..., Any]], click.Command]:
+def launch_command(name: str, *engines: str, dumps: bool = False) -> Callable[[Callable[..., Any]], click.Command]:
     """Return a decorator that makes a command of a function that returns a builder and the lines of its plan.
 
     The function gets its own arguments, ``protocol``, ``overrides`` (a mapping or None), ``options`` (a mapping or
     None) and ``codes`` (engine to code). It returns
-    ``(builder, plan)`` with the plan as a list of :class:`~aiida_softclay.workflows.estimate.StageEstimate`.
+    ``(builder, plan)`` with the plan as a list of :class:`~aiida_softclay.workflows.estimate.StageEstimate`. With
+    ``dumps`` the command has the options of :func:`~aiida_softclay.cli.launch_dumps.dump_options`, and the function
+    gets what they say as ``remote``, a mapping of inputs.
     """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
@@ -174,6 +178,8 @@ def launch_command(name: str, *engines: str) -> Callable[[Callable[..., Any]], c
         ):  # fmt: skip
             from aiida.common.exceptions import ValidationError
 
+            if dumps:
+                arguments['remote'] = take_dump_inputs(arguments)
             labels = {engine: arguments.pop(engine, None) for engine in ENGINES}
             try:
                 builder, plan = function(
@@ -183,6 +189,7 @@ def launch_command(name: str, *engines: str) -> Callable[[Callable[..., Any]], c
                     codes={engine: find_code(engine, labels[engine]) for engine in engines},
                     **arguments,
                 )
+                plan = settle_dumps(builder, plan) if dumps else plan
             except (ValueError, ValidationError) as error:
                 echo.echo_critical(str(error))
             if dry_run:
@@ -203,6 +210,8 @@ def launch_command(name: str, *engines: str) -> Callable[[Callable[..., Any]], c
             *[click.option(f'--{name}', help=f'Code that runs {name}, if there are several.') for name in engines],
         ]):  # fmt: skip
             command = option(command)
+        if dumps:
+            command = dump_options(command)
         return click.command(name)(decorators.with_dbenv()(command))
 
     return decorate
@@ -239,21 +248,35 @@ def print_plan(plan: list[Any]) -> None:
         grid.add_row(
             row.stage, str(row.n_processes), str(row.n_atoms or ''), f'{row.steps:,}' if row.steps else '',
             f'{row.duration_ps:g} ps' if row.duration_ps else '', f'{row.frames:,}' if row.frames else '',
-            bytes_text(row.bytes_stored), hours_text(row.core_hours) if row.core_hours else '',
+            bytes_text(stored(row)), hours_text(row.core_hours) if row.core_hours else '',
         )  # fmt: skip
     grid.add_row(
         'all', str(sum(row.n_processes for row in plan)), '', f'{sum(row.steps for row in plan):,}', '',
-        f'{sum(row.frames for row in plan):,}', bytes_text(sum(row.bytes_stored for row in plan)),
+        f'{sum(row.frames for row in plan):,}', bytes_text(sum(stored(row) for row in plan)),
         hours_text(sum(row.core_hours for row in plan)),
     )  # fmt: skip
     console.print(grid)
     dumped, restart = sum(row.bytes_dumped for row in plan), sum(row.bytes_restart for row in plan)
     if dumped:
+        kept = sum(stored(row) for row in plan if row.bytes_dumped)
         console.print(
             f'On the computer that runs LAMMPS: raw dumps {bytes_text(dumped)}, restart files {bytes_text(restart)}; '
-            f'trajectories in the repository {bytes_text(sum(row.bytes_stored for row in plan if row.bytes_dumped))}.'
+            f'trajectories in the repository {bytes_text(kept) or "0 B"}.'
+        )
+    for where in dict.fromkeys(row.stays_on for row in plan if row.stays_on):
+        rows = [row for row in plan if row.stays_on == where]
+        console.print(
+            f'Too large to be retrieved: {", ".join(row.stage for row in rows)}. Raw dumps of '
+            f'{bytes_text(sum(row.bytes_frames * row.n_processes for row in rows))} and the trajectories made of them, '
+            f'{bytes_text(sum(row.bytes_stored for row in rows))}, stay on {where}.',
+            soft_wrap=True,
         )
     console.print('Core-hours are rough: they scale measured speeds of one core with atoms and steps.')
+
+
+def stored(row: Any) -> float:
+    """Return the bytes that a stage of a plan adds to the repository."""
+    return 0.0 if row.stays_on else row.bytes_stored
 
 
 def bytes_text(count: float) -> str:

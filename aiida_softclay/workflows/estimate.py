@@ -58,6 +58,10 @@ class StageEstimate:
         Rough cost.
     bytes_dumped, bytes_restart : float
         Raw dumps with the columns beside them, and restart files, on the computer that runs the jobs.
+    bytes_frames : float
+        Raw dumps of the frames of one run, by which it is decided whether they are retrieved.
+    stays_on : str
+        Where the dumps stay if they are too large to be retrieved, and who reads them there; empty if they are not.
     """
 
     stage: str
@@ -70,6 +74,8 @@ class StageEstimate:
     core_hours: float = 0.0
     bytes_dumped: float = 0.0
     bytes_restart: float = 0.0
+    bytes_frames: float = 0.0
+    stays_on: str = ''
 
 
 def estimate_aimd(stage: str, plan: Mapping[str, Any], n_atoms: int, stand_in: bool = True) -> StageEstimate:
@@ -115,6 +121,7 @@ def estimate_md(stage: str, plan: Mapping[str, Any] | MdPlan, atoms: int | Mappi
         parsed.total_steps * n_atoms * DEEPMD_CORE_SECONDS / 3600,
         parsed.dump_bytes(atoms) + parsed.column_bytes(),
         parsed.restart_bytes(n_atoms),
+        parsed.dump_bytes(atoms),
     )
 
 
@@ -180,9 +187,11 @@ def mean_atoms(frames: Iterable[Any]) -> int:
     return max(1, round(atoms / total))
 
 
-def estimate_experiment(process: str, parameters: Mapping[str, Any], n_atoms: int) -> StageEstimate:
-    """Return the estimate of an experiment, by the entry point of its workchain."""
-    return estimate_md(process.rpartition('.')[2], WorkflowFactory(process).build_plan(parameters), n_atoms)
+def estimate_experiment(
+    process: str, parameters: Mapping[str, Any], atoms: int | Mapping[str, int]
+) -> StageEstimate:  # fmt: skip
+    """Return the estimate of an experiment on so many atoms, or so many of each element, by its entry point."""
+    return estimate_md(process.rpartition('.')[2], WorkflowFactory(process).build_plan(parameters), atoms)
 
 
 def estimate_cooling_rates(parameters: Mapping[str, Any], rates: Iterable[float], n_atoms: int) -> list[StageEstimate]:

@@ -17,6 +17,8 @@ from aiida_softclay.workflows.concurrency import BoundedBranchesMixin
 from aiida_softclay.workflows.conductivity import ConductivityWorkChain
 from aiida_softclay.workflows.constant_strain import ConstantStrainWorkChain
 from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain
+from aiida_softclay.workflows.md import MdWorkChain
+from aiida_softclay.workflows.md_remote import REMOTE_INPUTS, given_remote, set_remote_inputs
 from aiida_softclay.workflows.ports import (
     branch_limit,
     define_codes,
@@ -27,9 +29,16 @@ from aiida_softclay.workflows.ports import (
     set_engines,
 )
 from aiida_softclay.workflows.protocol import ProtocolMixin
-from aiida_softclay.workflows.sampling import build_structure, sampling_builder, sampling_plan, validate_sampling
+from aiida_softclay.workflows.sampling import build_structure, sampling_builder, sampling_plan
 from aiida_softclay.workflows.stress_pulse import StressPulseWorkChain
+from aiida_softclay.workflows.study_inputs import study_problem, validate_mixture
 from aiida_softclay.workflows.study_seeds import seed_problem, with_stage_seeds
+from aiida_softclay.workflows.trajectory_analyses import (
+    TrajectoryAnalysesMixin,
+    curves_of,
+    message_of,
+    trajectory_of,
+)
 
 PotentialData = DataFactory('softclay.potential')
 
@@ -42,40 +51,13 @@ EXPERIMENTS = {
 }
 
 
-def validate_mixture(value: orm.Str, _: Any) -> str | None:
-    """Return a sentence if the mixture cannot be made."""
-    try:
-        Mixture.parse(value.value)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
 def validate_inputs(inputs: AttributeDict, _: Any) -> str | None:
     """Return a sentence if the inputs contradict each other."""
-    try:
-        mixture = Mixture.parse(inputs['mixture'].value)
-    except ValueError as error:
-        return str(error)
-    parameters = inputs['parameters'].get_dict()
-    if problem := seed_problem(parameters.get('seed')):
-        return problem
-    if 'potential' in inputs:
-        missing = sorted(set(mixture.elements) - set(inputs['potential'].type_map))
-        if missing:
-            return (
-                f'the potential does not know {", ".join(missing)}: it knows {"-".join(inputs["potential"].type_map)}'
-            )
-        return None
-    for name in ('vasp', 'dp'):
-        if name not in inputs['codes']:
-            return f'codes.{name} is missing: without a finished potential the study samples and fits one'
-    if 'potential_family' not in inputs:
-        return 'potential_family is missing: the label of an uploaded POTCAR family'
-    return validate_sampling(parameters['sampling'], mixture)
+    seed = inputs['parameters'].get_dict().get('seed')
+    return seed_problem(seed) or study_problem(inputs, EXPERIMENTS)
 
 
-class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
+class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, TrajectoryAnalysesMixin, WorkChain):
     """Sample, fit, build the glass, load it, let it diffuse, and gather the numbers."""
 
     _protocol_file = 'study'
@@ -94,6 +76,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         define_codes(spec, required=('lmp',))
         define_pseudopotentials(spec, required=False)
         define_job_bound(spec)
+        spec.expose_inputs(MdWorkChain, include=REMOTE_INPUTS)
         spec.input(
             'potential', valid_type=PotentialData, required=False, help='A finished potential: skips sampling and fit.'
         )
@@ -111,6 +94,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             cls.run_amorphous,
             cls.inspect_amorphous,
             cls.analyse_structure,
+            cls.inspect_structure,
             cls.queue_experiments,
             while_(cls.has_pending_branches)(cls.submit_branches),
             cls.inspect_experiments,
@@ -143,7 +127,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
     @classmethod
     def get_builder_from_protocol(
         cls, codes, mixture, *, potential_family=None, potential_mapping=None, potential=None, protocol=None,
-        overrides=None, options=None, max_concurrent_jobs=None,
+        overrides=None, options=None, max_concurrent_jobs=None, **remote,
     ):  # fmt: skip
         """Return a builder with everything set.
 
@@ -165,6 +149,9 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             ``vasp``, ``dp``, ``lmp`` to scheduler options.
         max_concurrent_jobs : int, optional
             Most branches at once.
+        **remote
+            ``analysis_code``, ``analysis_options``, ``max_retrieved_bytes`` and ``dump_stash``: what becomes of dumps
+            that are too large to be retrieved, see ``softclay.md``.
 
         Raises
         ------
@@ -178,6 +165,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         builder.parameters = orm.Dict(parameters)
         if potential is not None:
             builder.potential = potential
+        set_remote_inputs(builder, remote)
         set_engines(
             builder, codes, potential_family=potential_family, potential_mapping=potential_mapping, options=options,
             max_concurrent_jobs=max_concurrent_jobs,
@@ -289,6 +277,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             protocol=settings.protocol,
             overrides=settings.overrides,
             options=given_options(self.inputs).get('lmp'),
+            **given_remote(self.inputs),
         )
         builder.metadata.call_link_label = 'amorphous'
         return ToContext(amorphous=self.submit(builder))
@@ -311,23 +300,37 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
 
         Two salts with an anion each exchange them; of other mixtures the census of the glass's own checks is all.
         """
+        self.ctx.exchange = None
         try:
             parameters = exchange_parameters(self.ctx.mixture_text)
         except ValueError as error:
             self.report(f'the exchange of anions is not analysed: {error}')
             return None
+        trajectory = trajectory_of(self.ctx.amorphous, 'melt')
+        if trajectory is None:
+            self.report('the exchange of anions is not analysed: no frames of the melt can be read')
+            return None
         context = {**self.context(), 'stage': 'melt', 'n_atoms': len(self.ctx.structure.sites)}
-        _, node = analyse_anion_exchange.run_get_node(
-            self.ctx.amorphous.outputs.trajectories.melt,
-            orm.Dict({**parameters, 'context': context}),
-            metadata={'call_link_label': 'analyse_anion_exchange'},
+        options = {**parameters, 'context': context}
+        return self.keep(
+            exchange=self.start_analysis('anion_exchange', analyse_anion_exchange, options, trajectory, 'melt')
         )
+
+    def inspect_structure(self):
+        """Take the numbers of the exchange."""
+        node = self.ctx.exchange
+        if node is None:
+            return None
         if not node.is_finished_ok:
-            return self.exit_codes.ERROR_ANALYSIS.format(message=node.exit_message)
+            return self.exit_codes.ERROR_ANALYSIS.format(message=message_of(node))
         self.ctx.stages['exchange'] = node.outputs.results
         self.out('stages.exchange', node.outputs.results)
-        self.out('pair_distributions', node.outputs.curve)
+        self.out('pair_distributions', curves_of(node)['curve'])
         return None
+
+    def engine_options(self) -> dict[str, Any]:
+        """Return the options of the LAMMPS jobs."""
+        return given_options(self.inputs).get('lmp', {})
 
     def context(self) -> dict[str, Any]:
         """Return what all numbers of the study share."""
@@ -352,6 +355,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             protocol=settings.protocol,
             overrides=settings.overrides,
             options=given_options(self.inputs).get('lmp'),
+            **given_remote(self.inputs),
         )
         builder.metadata.call_link_label = name
         return builder
