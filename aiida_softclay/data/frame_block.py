@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.data import atomic_numbers as NUMBER_OF_SYMBOL  # noqa: N812
 from ase.data import chemical_symbols
-from ase.formula import Formula
+
+from .ordered_atoms import OrderedAtoms
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -34,13 +35,8 @@ class InvalidFramesError(ValueError):
     """Frames that cannot be stored: wrong shapes, numbers that are not finite, unknown elements."""
 
 
-def formula_of(numbers: np.ndarray) -> str:
-    """Return the full formula (metals first), for example ``'Li16Cl16'``, of atomic numbers, shape (n_atoms,)."""
-    return str(Formula.from_list([chemical_symbols[number] for number in numbers]).format('metal'))
-
-
 @dataclass
-class FrameBlock:
+class FrameBlock(OrderedAtoms):
     """Labelled frames of one ordered list of atoms.
 
     Attributes
@@ -80,21 +76,6 @@ class FrameBlock:
     def n_frames(self) -> int:
         """Number of frames."""
         return len(np.asarray(self.energies).reshape(-1))
-
-    @property
-    def n_atoms(self) -> int:
-        """Number of atoms of every frame."""
-        return len(self.atomic_numbers)
-
-    @property
-    def symbols(self) -> list[str]:
-        """Chemical symbols in the order of the atoms."""
-        return [chemical_symbols[number] for number in self.atomic_numbers]
-
-    @property
-    def formula(self) -> str:
-        """Full formula of the cell."""
-        return formula_of(self.atomic_numbers)
 
     def taken(self, rows: np.ndarray) -> FrameBlock:
         """Return the frames chosen by a mask or by indices."""

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from ase.data import chemical_symbols
 
-from .frame_block import FRAME_DTYPES, FrameBlock, InvalidFramesError, block_atoms, formula_of
+from .frame_block import FRAME_DTYPES, FrameBlock, InvalidFramesError, block_atoms
 from .frames_surface import check_energy_kinds, combine_engines
 from .hdf5 import (
     SLAB_BYTES,
@@ -29,6 +29,7 @@ from .hdf5 import (
     write_attribute,
     write_json_dataset,
 )
+from .ordered_atoms import OrderedAtoms
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -40,7 +41,7 @@ NOISY = ('positions', 'forces', 'energies', 'virials')
 UNSPECIFIED = 'unspecified'
 
 
-class BlockView:
+class BlockView(OrderedAtoms):
     """Frames of one ordered list of atoms in an open file; arrays are read when sliced.
 
     Attributes ``positions``, ``cells``, ``energies``, ``forces``, ``virials`` (None if there are none),
@@ -78,21 +79,6 @@ class BlockView:
     def n_frames(self) -> int:
         """Number of frames."""
         return len(self.energies)
-
-    @property
-    def n_atoms(self) -> int:
-        """Number of atoms of every frame."""
-        return len(self.atomic_numbers)
-
-    @property
-    def symbols(self) -> list[str]:
-        """Chemical symbols in the order of the atoms."""
-        return [chemical_symbols[number] for number in self.atomic_numbers]
-
-    @property
-    def formula(self) -> str:
-        """Full formula of the cell."""
-        return formula_of(self.atomic_numbers)
 
     @property
     def slab(self) -> int:

@@ -14,7 +14,6 @@ import h5py
 import numpy as np
 from ase.data import chemical_symbols
 
-from .frame_block import formula_of
 from .hdf5 import (
     CHUNK_BYTES,
     SLAB_BYTES,
@@ -28,6 +27,7 @@ from .hdf5 import (
     rows_in,
     write_attribute,
 )
+from .ordered_atoms import OrderedAtoms
 from .trajectory_positions import GridPositions
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Frame:
     cell: np.ndarray
 
 
-class TrajectoryFile:
+class TrajectoryFile(OrderedAtoms):
     """A trajectory of one system; a context manager.
 
     ``positions`` (n_frames, n_atoms, 3) in Å, unwrapped, ``cells`` (n_frames, 3, 3) in Å with lattice vectors as rows
@@ -217,21 +217,6 @@ class TrajectoryFile:
     def n_frames(self) -> int:
         """Number of frames."""
         return len(self._datasets['steps']) + len(self._pending)
-
-    @property
-    def n_atoms(self) -> int:
-        """Number of atoms."""
-        return len(self.atomic_numbers)
-
-    @property
-    def symbols(self) -> list[str]:
-        """Chemical symbols in the order of the atoms."""
-        return [chemical_symbols[number] for number in self.atomic_numbers]
-
-    @property
-    def formula(self) -> str:
-        """Full formula of the cell."""
-        return formula_of(self.atomic_numbers)
 
     @property
     def left_out(self) -> dict[str, int]:
