@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -171,7 +172,7 @@ def take_away(
     PotcarTextError
         If attributes of a node hold a POTCAR.
     """
-    options = options or Options()
+    options, target = options or Options(), Path(os.path.abspath(target))
     check_target(target, force)
     if 'trajectories' in options.parts and (problem := export_files.trajectories_problem()):
         raise ValueError(problem)

@@ -25,11 +25,10 @@ from aiida.tools.archive.create import EXPORT_LOGGER, create_archive
 from aiida.tools.archive.implementations.sqlite_zip.main import ArchiveFormatSqlZip
 from aiida.tools.archive.implementations.sqlite_zip.writer import ArchiveWriterSqlZip
 
+from aiida_softclay.data.hdf5_node import LEFT_OUT_EXTRA as EXTRA
 from aiida_softclay.report.export_potcar import holds_potcar, is_potcar_name, text_holds_potcar
 from aiida_softclay.report.export_selection import Selection, chunks
 
-#: Extra of a node in the archive of which files were left out.
-EXTRA = 'softclay_left_out'
 LICENSED, BULK = 'POTCAR, which the licence of VASP forbids to pass on', 'bulk trajectory'
 #: Raw trajectories in the folders of jobs; nodes of trajectories are told by their type.
 BULK_ENDINGS = ('.lammpstrj', '.lammpstrj.gz', '.dcd', '.xtc', '.trr', '.dump', '.dump.gz', 'XDATCAR')

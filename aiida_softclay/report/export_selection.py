@@ -140,8 +140,10 @@ def _names(selection: Selection) -> dict[int, str]:
     labels: dict[int, str] = {}
     uuids: dict[int, str] = {}
     for part in chunks(selection.pks):
-        query = orm.QueryBuilder().append(orm.ProcessNode, filters={'id': {'in': part}}, project=['id', 'attributes'])
-        labels |= {pk: str(attributes.get('process_label') or '') for pk, attributes in query.all()}
+        query = orm.QueryBuilder().append(
+            orm.ProcessNode, filters={'id': {'in': part}}, project=['id', 'attributes.process_label']
+        )
+        labels |= {pk: str(label or '') for pk, label in query.all()}
         query = orm.QueryBuilder().append(orm.Data, filters={'id': {'in': part}}, project=['id', 'uuid'])
         uuids |= dict(query.all())
     outputs: dict[int, list[tuple[str, int]]] = {}

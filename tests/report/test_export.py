@@ -82,6 +82,11 @@ def test_another_profile_gives_the_same_numbers_and_ancestors(study, tmp_path, o
         lacking = orm.load_node(big)
         assert lacking.n_frames == 150
         assert lacking.base.repository.list_object_names() == []
+        with (
+            pytest.raises(FileNotFoundError, match='export it there with --with-trajectories'),
+            lacking.open_trajectory(),
+        ):
+            pass
         (record,) = lacking.base.extras.get(EXTRA)
         assert (record['path'], record['reason']) == ('trajectory.h5', BULK)
         # Nothing is cached from what lacks its file.
