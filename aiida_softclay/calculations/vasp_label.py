@@ -111,12 +111,6 @@ def indices_problem(indices: Sequence[Any], n_frames: int) -> str | None:
     return None
 
 
-def trajectory_symbols(trajectory: MdTrajectoryData) -> list[str]:
-    """Return the element of each atom."""
-    with trajectory.open_trajectory() as opened:
-        return opened.symbols
-
-
 def _validate_settings(node: orm.Dict, _: Any) -> str | None:
     settings = node.get_dict()
     unknown = sorted(set(settings) - set(SETTINGS_KEYS))

@@ -196,7 +196,7 @@ def launch_command(name: str, *engines: str, dumps: bool = False) -> Callable[[C
                 check_builder(builder)
                 print_plan(plan)
                 return
-            launch(builder, plan, wait)
+            launch(builder, wait)
 
         for option in reversed([
             click.option('--protocol', help='Protocol; the workchain has a default.'),
@@ -294,7 +294,7 @@ def bytes_text(count: float) -> str:
     return f'{count:.3g} TB'
 
 
-def launch(builder: Any, plan: list[Any], wait: bool) -> None:
+def launch(builder: Any, wait: bool) -> None:
     """Submit a builder, say how to look at it, and follow it if asked."""
     from aiida.common.exceptions import ValidationError
     from aiida.engine import submit

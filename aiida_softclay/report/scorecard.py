@@ -162,12 +162,11 @@ def convert(value: float, unit: str, to: str) -> float:
 
 def is_named(name: str, published: Published) -> bool:
     """Return whether a number has one of the names, with nothing but stages of a study before it."""
-    head, rest = [], name
+    rest = name
     while True:
         if any(fnmatch.fnmatchcase(rest, pattern) for pattern in published.quantity):
             return True
         stage, dot, rest = rest.partition('.')
-        head.append(stage)
         if not dot or not STAGE.fullmatch(stage):
             return False
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from aiida.manage.configuration import Profile
 
 MARKER_NAME = 'softclay.json'
-DEFAULT_PROFILE = 'softclay'
 PLACEHOLDER_FAMILY = 'softclay-placeholder'
 CODE_LABELS = ('lmp', 'dp', 'vasp')
 

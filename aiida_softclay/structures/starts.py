@@ -276,7 +276,7 @@ def make_start(start: str, text: str, settings: Mapping[str, Any]) -> tuple[Atom
     expanded = expand_cell(atoms, copies(settings))
     if material.units_of(expanded) is None:
         raise AssemblyError(f'{expanded.get_chemical_formula()} is no whole number of {material}: a defect of {kind}')
-    about = {'material': material.name, 'start': start, 'n_atoms': len(expanded), **report}
+    about = {'material': material.name, 'start': start, **report}
     about |= {'n_atoms': len(expanded), 'expand': list(copies(settings))}
     if 'molecule_id' in expanded.arrays:
         about['n_molecules'] = int(expanded.arrays['molecule_id'].max()) + 1

@@ -167,15 +167,6 @@ def layout_structures(spec: str | Sequence | Mapping[str, Any], seed: int) -> li
     return _finished(_laid_out(spec), seed)
 
 
-def validate_structures(spec: Any) -> str | None:
-    """Return a sentence if :func:`layout_structures` cannot lay a description out."""
-    try:
-        layout_structures(spec, 1)
-    except (ValueError, TypeError) as error:
-        return str(error)
-    return None
-
-
 def _laid_out(spec: Any) -> list[SampledStructure]:
     if isinstance(spec, str):
         return [_sampled(entry) for entry in _named(spec.strip())]
