@@ -61,7 +61,7 @@ def _validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
     if not {'structure', 'plan', 'potential_family'} <= set(inputs):
         return None
     structure, plan = inputs['structure'], AimdPlan.from_dict(inputs['plan'].get_dict())
-    mapping = inputs['potential_mapping'].get_dict() if 'potential_mapping' in inputs else {}
+    mapping = given_mapping(inputs)
     try:
         potentials = select_potentials(structure, inputs['potential_family'].value, mapping)
         for run in plan.runs():

@@ -75,7 +75,7 @@ def _validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
     tags = inputs['incar'].get_dict()
     if problem := incar_problem(tags):
         return problem
-    mapping = inputs['potential_mapping'].get_dict() if 'potential_mapping' in inputs else {}
+    mapping = given_mapping(inputs)
     for name, trajectory in inputs['configurations'].items():
         try:
             potentials = potentials_of(trajectory, inputs['potential_family'].value, mapping)

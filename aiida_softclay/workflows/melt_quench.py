@@ -24,6 +24,7 @@ from aiida_softclay.workflows.ports import (
     define_job_options,
     define_pseudopotentials,
     given_job_bound,
+    given_mapping,
 )
 from aiida_softclay.workflows.protocol import ProtocolMixin
 from aiida_softclay.workflows.sampling import build_structure
@@ -41,7 +42,7 @@ def _validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
     share = parameters.get('minimum_success_share')
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
         return f'minimum_success_share is {share!r}: give a share from 0 to 1'
-    mapping = inputs['potential_mapping'].get_dict() if 'potential_mapping' in inputs else {}
+    mapping = given_mapping(inputs)
     try:
         branches = lay_out(parameters, own)
         elements = sorted({element for branch in branches for element in branch.elements})

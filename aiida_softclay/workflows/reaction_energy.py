@@ -121,7 +121,7 @@ def _validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
     symbols = set(elements_of(parameters)) | {kind.symbol for structure in given.values() for kind in structure.kinds}
     for element in sorted(symbols):
         elements.append_atom(position=(0.0, 0.0, 0.0), symbols=element)
-    mapping = inputs['potential_mapping'].get_dict() if 'potential_mapping' in inputs else {}
+    mapping = given_mapping(inputs)
     try:
         potentials = select_potentials(elements, inputs['potential_family'].value, mapping)
     except PotentialFamilyError as error:
