@@ -11,7 +11,7 @@ from aiida.cmdline.params import types
 from aiida_softclay.cli.launching import find_family, launch_command
 
 
-@launch_command('paper', 'vasp', 'dp', 'lmp')
+@launch_command('paper', 'vasp', 'dp', 'lmp', dumps=True)
 @click.argument('paper', type=click.Choice(['gupta2023', 'yang2024', 'you2025', 'dai2023', 'qyang2025']))
 @click.option('--scale', type=click.Choice(['demo', 'balanced', 'paper']), help='The same as --protocol.')
 @click.option('--family', help='POTCAR family, if there are several.')
@@ -20,7 +20,7 @@ from aiida_softclay.cli.launching import find_family, launch_command
     help='A fitted potential (pk or uuid), instead of making one.',
 )  # fmt: skip
 @click.option('--max-jobs', type=click.IntRange(1), help='Most steps at once.')
-def paper(paper, scale, family, potential, max_jobs, protocol, overrides, options, codes):
+def paper(paper, scale, family, potential, max_jobs, protocol, overrides, options, codes, remote):
     """Run what answers the published numbers of PAPER, then `softclay scorecard --paper PAPER` shows them.
 
     \b
@@ -37,6 +37,7 @@ def paper(paper, scale, family, potential, max_jobs, protocol, overrides, option
     builder = WorkflowFactory('softclay.paper').get_builder_from_protocol(
         codes, paper, potential_family=find_family(family), potential=potential, protocol=scale or protocol,
         overrides=overrides, options=dict.fromkeys(codes, options) if options else None, max_concurrent_jobs=max_jobs,
+        **remote,
     )  # fmt: skip
     return builder, plan_of(builder)
 

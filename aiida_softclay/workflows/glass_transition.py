@@ -107,7 +107,8 @@ class GlassTransitionWorkChain(ExperimentWorkChain):
                 {'name': f'rung_{number:03d}', 'temperature_K': temperature, 'duration_ps': hold_ps, **common}
                 for number, temperature in enumerate(temperatures, start=1)
             ]
-        outputs = {name: parameters[name] for name in ('timestep_ps', 'seed', 'thermo_every', 'dump_every')}
+        names = ('timestep_ps', 'seed', 'thermo_every', 'dump_every', 'dump_elements')
+        outputs = {name: parameters[name] for name in names}
         return MdPlan.from_dict({**outputs, 'stages': stages})
 
     def context(self) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from aiida.plugins import DataFactory, WorkflowFactory
 from aiida_softclay.calcfunctions.arrhenius import analyse_arrhenius
 from aiida_softclay.calcfunctions.results import collect_results
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin
+from aiida_softclay.workflows.md import MdWorkChain
+from aiida_softclay.workflows.md_inputs import remote_problem
+from aiida_softclay.workflows.md_remote import REMOTE_INPUTS, given_remote, set_remote_inputs
 from aiida_softclay.workflows.ports import (
     branch_limit,
     define_codes,
@@ -28,6 +31,7 @@ from aiida_softclay.workflows.ports import (
     set_engines,
 )
 from aiida_softclay.workflows.protocol import ProtocolMixin
+from aiida_softclay.workflows.study_inputs import PlannedRun, frames_problem
 
 PotentialData = DataFactory('softclay.potential')
 
@@ -78,6 +82,17 @@ def validate_parameters(node: orm.Dict, _: Any) -> str | None:
     return None
 
 
+def planned_runs(parameters: Mapping[str, Any]) -> list[PlannedRun]:
+    """Return the experiments among the steps, with the glass that each starts from."""
+    steps = parameters['steps']
+    found = []
+    for name, step in steps.items():
+        if step['process'] in EXPERIMENTS:
+            glass = steps[step['structure']]
+            found.append(PlannedRun(name, WorkflowFactory(step['process']), step, glass['material'], glass))
+    return found
+
+
 def validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
     """Return a sentence if there is neither a potential nor what it takes to make one."""
     if 'parameters' not in inputs or 'codes' not in inputs:
@@ -90,7 +105,8 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
         return 'codes.dp is missing: without a finished potential one is fitted'
     if POTENTIAL not in inputs and BUILD_POTENTIAL not in processes:
         return 'there is neither a potential nor a step that makes one'
-    return None
+    engine = {'code': inputs['codes']['lmp']} if 'lmp' in inputs['codes'] else {}
+    return remote_problem({**inputs, **engine}) or frames_problem(inputs, planned_runs(inputs['parameters'].get_dict()))
 
 
 class PaperWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
@@ -112,6 +128,7 @@ class PaperWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         define_codes(spec, required=('lmp',))
         define_pseudopotentials(spec, required=False)
         define_job_bound(spec, 'steps at once')
+        spec.expose_inputs(MdWorkChain, include=REMOTE_INPUTS)
         spec.input(
             'potential', valid_type=PotentialData, required=False, help='A finished potential: none is made then.'
         )
@@ -180,6 +197,7 @@ class PaperWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         overrides: Mapping[str, Any] | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         max_concurrent_jobs: int | None = None,
+        **remote: Any,
     ) -> Any:
         """Return a complete builder.
 
@@ -203,6 +221,9 @@ class PaperWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             ``vasp``, ``dp``, ``lmp`` to scheduler options.
         max_concurrent_jobs : int, optional
             Most steps at once.
+        **remote
+            ``analysis_code``, ``analysis_options``, ``max_retrieved_bytes`` and ``dump_stash``: what becomes of dumps
+            that are too large to be retrieved, see ``softclay.md``.
 
         Raises
         ------
@@ -215,6 +236,7 @@ class PaperWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         builder.parameters = orm.Dict({'paper': paper, 'protocol': scale, 'steps': steps})
         if potential is not None:
             builder.potential = potential
+        set_remote_inputs(builder, remote)
         set_engines(
             builder, codes, potential_family=potential_family, potential_mapping=potential_mapping, options=options,
             max_concurrent_jobs=max_concurrent_jobs,
@@ -273,8 +295,9 @@ class PaperWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         else:
             start = step['material'] if step['process'] == AMORPHOUS else self.ctx.glasses[step['structure']]
             builder = process.get_builder_from_protocol(
-                codes.lmp, start, potential=self.ctx.potential, options=options.get('lmp'), **common
-            )
+                codes.lmp, start, potential=self.ctx.potential, options=options.get('lmp'), **common,
+                **given_remote(self.inputs),
+            )  # fmt: skip
         builder.metadata.call_link_label = name
         return builder
 

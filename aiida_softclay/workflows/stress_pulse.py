@@ -62,6 +62,7 @@ class StressPulseWorkChain(ExperimentWorkChain):
                 'seed': parameters['seed'],
                 'thermo_every': parameters['thermo_every'],
                 'dump_every': parameters['dump_every'],
+                'dump_elements': parameters['dump_elements'],
                 'stages': [
                     {
                         'name': stage['name'],

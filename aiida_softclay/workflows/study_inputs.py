@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from aiida import orm
 from aiida.common import AttributeDict
@@ -46,38 +46,58 @@ def potential_problem(inputs: AttributeDict, mixture: Mixture) -> str | None:
     return validate_sampling(inputs['parameters'].get_dict()['sampling'], mixture)
 
 
-def frames_problem(inputs: AttributeDict, experiments: Mapping[str, type[ExperimentWorkChain]]) -> str | None:
+class PlannedRun(NamedTuple):
+    """An experiment on a glass that is still to be made.
+
+    Attributes
+    ----------
+    name : str
+        Of the experiment.
+    process : type
+        Its workchain.
+    settings : mapping
+        Its ``protocol`` and ``overrides``.
+    material : str
+        Of the glass.
+    glass : mapping
+        ``protocol`` and ``overrides`` of the glass.
+    """
+
+    name: str
+    process: type[ExperimentWorkChain]
+    settings: Mapping[str, Any]
+    material: str
+    glass: Mapping[str, Any]
+
+
+def frames_problem(inputs: Mapping[str, Any], runs: Iterable[PlannedRun]) -> str | None:
     """Return a sentence if the frames of an experiment, which its analysis needs, would lie where nothing reads them.
 
     Parameters
     ----------
-    inputs : AttributeDict
-        Of the study.
-    experiments : mapping
-        Name to workchain.
+    inputs : mapping
+        Of the workchain that makes the glasses and runs the experiments.
+    runs : iterable of PlannedRun
     """
     if 'analysis_code' in inputs:
         return None
-    parameters = inputs['parameters'].get_dict()
     limit = inputs['max_retrieved_bytes'].value if 'max_retrieved_bytes' in inputs else MAX_RETRIEVED_BYTES
-    settings = parameters['amorphous']
-    glass = AmorphousWorkChain.get_protocol_inputs(settings['protocol'], settings.get('overrides'))
-    try:
-        n_atoms = round(SIZE_MARGIN * glass_atoms(glass, inputs['mixture'].value))
-    except ValueError:
-        # The glass itself says what is wrong with its size.
-        return None
-    for name, process in experiments.items():
-        if not process.needs_frames():
+    for run in runs:
+        if not run.process.needs_frames():
             continue
-        chosen = process.get_protocol_inputs(parameters[name]['protocol'], parameters[name].get('overrides'))
-        size = process.build_plan(chosen).dump_bytes(n_atoms)
+        try:
+            glass = AmorphousWorkChain.get_protocol_inputs(run.glass.get('protocol'), run.glass.get('overrides'))
+            n_atoms = round(SIZE_MARGIN * glass_atoms(glass, run.material))
+            chosen = run.process.get_protocol_inputs(run.settings.get('protocol'), run.settings.get('overrides'))
+            size = run.process.build_plan(chosen).dump_bytes(n_atoms)
+        except ValueError:
+            # What is wrong with glass or experiment is said where they are checked themselves.
+            continue
         if size > limit:
             return (
-                f'the raw dumps of the {name} of about {n_atoms} atoms take {size:,} bytes, more than '
+                f'the raw dumps of {run.name} with about {n_atoms} atoms take {size:,} bytes, more than '
                 f'max_retrieved_bytes = {limit:,}: they would stay where LAMMPS runs, where their analysis cannot read '
-                f'them. Give analysis_code, raise max_retrieved_bytes, or write fewer frames '
-                f'({name}.overrides.dump_every)'
+                f'them. Give analysis_code, raise max_retrieved_bytes, or write fewer frames (dump_every)'
             )
     return None
 
@@ -91,4 +111,9 @@ def study_problem(inputs: AttributeDict, experiments: Mapping[str, type[Experime
     if problem := potential_problem(inputs, mixture):
         return problem
     engine = {'code': inputs['codes']['lmp']} if 'lmp' in inputs['codes'] else {}
-    return remote_problem({**inputs, **engine}) or frames_problem(inputs, experiments)
+    parameters = inputs['parameters'].get_dict()
+    runs = [
+        PlannedRun(name, process, parameters[name], inputs['mixture'].value, parameters['amorphous'])
+        for name, process in experiments.items()
+    ]
+    return remote_problem({**inputs, **engine}) or frames_problem(inputs, runs)
