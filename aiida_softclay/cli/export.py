@@ -75,8 +75,8 @@ class Progress:
 @click.argument('target', metavar='DIR|FILE', type=click.Path(path_type=Path))
 @click.option(
     '--parts', type=Parts(),
-    help='What to take, joined by commas: archive, frames, potentials, structures, densities, tables, trajectories; '
-    'all but the last by default.',
+    help='What to take, joined by commas: archive, frames, potentials, structures, densities, tables, report, '
+    'trajectories; all but the last by default.',
 )  # fmt: skip
 @click.option('--with-trajectories', is_flag=True, help='Keep trajectories of any size in the archive.')
 @click.option(
@@ -88,13 +88,13 @@ class Progress:
     help='Of the part trajectories (XTC), every so many frames.',
 )  # fmt: skip
 @click.option('-f', '--force', is_flag=True, help='Replace an earlier export.')
-@click.option('-n', '--dry-run', is_flag=True, help='Only print the parts and their bytes.')
+@click.option('--dry-run', is_flag=True, help='Only print the parts and their bytes.')
 @decorators.with_dbenv()
 def export(nodes, target, parts, with_trajectories, bulk_above, stride, force, dry_run):
     """Write studies or data (PK, uuid or label) with their whole provenance to DIR, or FILE.zip or FILE.tar.gz.
 
-    An AiiDA archive without POTCARs and bulk trajectories, labelled frames, potentials, structures, density maps and
-    tables, with a README, a manifest and check sums; trajectories as XTC when asked for.
+    An AiiDA archive without POTCARs and bulk trajectories, labelled frames, potentials, structures, density maps,
+    tables and the page of `softclay report`, with README, manifest and check sums; trajectories as XTC when asked for.
 
     \b
     Examples:

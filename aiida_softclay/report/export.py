@@ -24,7 +24,7 @@ from aiida_softclay.report.export_selection import Selection, select
 
 Tell = Callable[[str, int, int], None]
 SCHEMA = 'softclay-take-away/1'
-PARTS = ('archive', 'frames', 'potentials', 'structures', 'densities', 'tables', 'trajectories')
+PARTS = ('archive', 'frames', 'potentials', 'structures', 'densities', 'tables', 'report', 'trajectories')
 #: Trajectories are bulk, and the archive has the small ones.
 DEFAULT_PARTS = PARTS[:-1]
 #: Trajectories above this are left out of the archive unless they are asked for, bytes.
@@ -113,6 +113,9 @@ def dry_run(
         elif part == 'tables':
             curves = len(export_tables.curve_nodes(selection))
             sizes.append(PartSize(part, curves, 0, False, 'curves, and the tables of numbers'))
+        elif part == 'report':
+            pages = sum(isinstance(node, orm.ProcessNode) for node in selection.roots)
+            sizes.append(PartSize(part, pages, 0, False, 'pages of one or a few MB, for what has numbers'))
         else:
             items, size = export_files.estimate(part, selection, options.stride)
             sizes.append(PartSize(part, items, size, part in ('potentials', 'densities')))
@@ -213,6 +216,7 @@ def _write_part(part: str, selection: Selection, folder: Path, options: Options,
         'structures': export_files.write_structures,
         'densities': export_files.write_densities,
         'tables': export_tables.write_tables,
+        'report': export_files.write_reports,
     }
     return writers[part](selection, folder, tell)
 

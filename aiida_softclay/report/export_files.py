@@ -16,7 +16,7 @@ from aiida_softclay.data.frames_file import export_deepmd_npy, export_extxyz
 from aiida_softclay.data.potential import PotentialData
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.data.trajectory_export import export_trajectory
-from aiida_softclay.report.export_selection import Selection
+from aiida_softclay.report.export_selection import Selection, words
 
 Tell = Callable[[str, int, int], None]
 #: Bytes of a frame for an atom: position and force of single precision, and a line of text.
@@ -169,6 +169,23 @@ def write_trajectories(selection: Selection, folder: Path, tell: Tell, stride: i
         for path in written[1:]:
             yield Taken(path, 'its first frame, which names the atoms', [node.uuid])
         tell('trajectories', done, len(found))
+
+
+def write_reports(selection: Selection, folder: Path, tell: Tell) -> Iterator[Taken]:
+    """Write the HTML page of each process that was asked for and that this package computes."""
+    from aiida_softclay.report.page import write_report
+
+    found = [node for node in selection.roots if isinstance(node, orm.ProcessNode)]
+    folder.mkdir(parents=True, exist_ok=True)
+    for done, node in enumerate(found, start=1):
+        target = folder / (f'{words(node.process_label)}.html' if len(found) == 1 else f'{node.uuid}.html')
+        tell('pages', done, len(found))
+        try:
+            write_report(node, target)
+        except ValueError:
+            # No process of this package: there is nothing to put on a page.
+            continue
+        yield Taken(target, 'figures, numbers, provenance and inputs as one page, for any browser', [node.uuid])
 
 
 def has_file(node: MdTrajectoryData) -> bool:

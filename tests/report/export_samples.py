@@ -37,10 +37,13 @@ def potcar_text(element):
     )
 
 
-def process(kind, label, inputs=(), caller=None, call='CALL', computer=None, files=None, finished=True):
+def process(
+    kind, label, inputs=(), caller=None, call='CALL', computer=None, files=None, finished=True, entry_point=None
+):
     """Store a process with its inputs."""
     node = kind(computer=computer) if computer is not None else kind()
     node.set_process_label(label)
+    node.process_type = entry_point
     node.label = label
     for name, content in (files or {}).items():
         node.base.repository.put_object_from_bytes(content, name)
@@ -143,7 +146,10 @@ def sample_study(folder, computer, finished=True):
     PotcarData.upload_potcar_family(folder / 'licensed', 'PBE', 'a family of the user', stop_if_existing=False)
     potcar = orm.QueryBuilder().append(PotcarData).first(flat=True)
 
-    study = process(orm.WorkChainNode, 'StudyWorkChain', {'mixture': orm.Str('LiCl').store()}, finished=finished)
+    study = process(
+        orm.WorkChainNode, 'StudyWorkChain', {'mixture': orm.Str('LiCl').store()}, finished=finished,
+        entry_point='aiida.workflows:softclay.study',
+    )  # fmt: skip
     build = process(
         orm.CalcFunctionNode, 'build_crystal', {'parameters': orm.Dict({'crystal': 'LiCl'}).store()}, study, 'crystal'
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from aiida import orm
 from export_samples import sample_study
 
-from aiida_softclay.report.export import take_away
+from aiida_softclay.report.export import Options, take_away
 from aiida_softclay.report.provenance import trace
 from aiida_softclay.report.queries import results_table
 
@@ -22,7 +22,7 @@ from aiida_softclay.report.queries import results_table
 def test_commands_of_the_readme(aiida_profile_clean, tmp_path):
     computer = orm.Computer('cluster', 'cluster.example.org', '', 'core.local', 'core.direct', '/scratch').store()
     study = sample_study(tmp_path / 'sources', computer)
-    take_away([study], tmp_path / 'study.zip')
+    take_away([study], tmp_path / 'study.zip', Options(('archive', 'tables')))
     with zipfile.ZipFile(tmp_path / 'study.zip') as archive:
         archive.extractall(tmp_path)
     folder, home = tmp_path / 'study', tmp_path / 'home'
