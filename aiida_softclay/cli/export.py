@@ -87,10 +87,14 @@ class Progress:
     '--stride', type=click.IntRange(min=1), default=1, show_default=True,
     help='Of the part trajectories (XTC), every so many frames.',
 )  # fmt: skip
+@click.option(
+    '--no-callers', is_flag=True,
+    help='Take what led to PK alone, not the workchains that called it with all that they made.',
+)  # fmt: skip
 @click.option('-f', '--force', is_flag=True, help='Replace an earlier export.')
 @click.option('--dry-run', is_flag=True, help='Only print the parts and their bytes.')
 @decorators.with_dbenv()
-def export(nodes, target, parts, with_trajectories, bulk_above, stride, force, dry_run):
+def export(nodes, target, parts, with_trajectories, bulk_above, stride, no_callers, force, dry_run):
     """Write studies or data (PK, uuid or label) with their whole provenance to DIR, or FILE.zip or FILE.tar.gz.
 
     An AiiDA archive without POTCARs and bulk trajectories, labelled frames, potentials, structures, density maps,
@@ -102,6 +106,7 @@ def export(nodes, target, parts, with_trajectories, bulk_above, stride, force, d
       softclay export 123 study --dry-run
       softclay export 123 456 both.tar.gz --parts archive,tables
       softclay export 123 runs --parts trajectories --stride 10
+      softclay export 45 potential.zip --no-callers
     """  # noqa: D301 - click reads the character \b as: keep these lines
     from aiida_softclay.report.export import DEFAULT_PARTS, Options, take_away
     from aiida_softclay.report.export import dry_run as sizes_of
@@ -110,7 +115,7 @@ def export(nodes, target, parts, with_trajectories, bulk_above, stride, force, d
     progress = Progress()
     started = time.monotonic()
     try:
-        options = Options(parts or DEFAULT_PARTS, with_trajectories, bulk_above, stride)
+        options = Options(parts or DEFAULT_PARTS, with_trajectories, bulk_above, stride, not no_callers)
         if dry_run:
             check_target(target, force)
             print_sizes(*sizes_of(nodes, options, progress))

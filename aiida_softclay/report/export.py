@@ -46,12 +46,15 @@ class Options:
         Size above which it does not, bytes.
     stride : int
         Of the part ``trajectories`` every so many frames.
+    callers : bool
+        Whether the workchains that called what is taken, and all that these called, are taken too.
     """
 
     parts: tuple[str, ...] = DEFAULT_PARTS
     with_trajectories: bool = False
     bulk_above: int = BULK_ABOVE
     stride: int = 1
+    callers: bool = True
 
     def __post_init__(self) -> None:
         unknown = [part for part in self.parts if part not in PARTS]
@@ -100,7 +103,7 @@ def dry_run(
     ValueError
         If there is nothing to take.
     """
-    selection = select(roots)
+    selection = select(roots, options.callers)
     sizes = []
     for part in PARTS:
         if part not in options.parts:
@@ -179,7 +182,7 @@ def take_away(
     check_target(target, force)
     if 'trajectories' in options.parts and (problem := export_files.trajectories_problem()):
         raise ValueError(problem)
-    selection = select(roots)
+    selection = select(roots, options.callers)
     warnings = warnings_of(selection, options)
     temporary = Path(tempfile.mkdtemp(prefix=f'.{target.name}.', dir=target.parent))
     try:

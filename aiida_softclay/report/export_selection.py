@@ -16,7 +16,7 @@ from aiida.tools.graph.graph_traversers import get_nodes_export
 CHUNK = 5000
 #: Longest name of a file without its ending.
 LONGEST_NAME = 80
-#: From finished stages of a running study nothing leads up to the study, which cannot be archived before it ends.
+#: Rules of AiiDA by which nothing leads up from a process to the workchain that called it.
 WITHOUT_CALLERS = {'call_calc_backward': False, 'call_work_backward': False}
 
 
@@ -67,13 +67,15 @@ def chunks(values: Iterable[int], size: int = CHUNK) -> Iterator[list[int]]:
         yield ordered[start : start + size]
 
 
-def select(roots: Sequence[orm.Node]) -> Selection:
+def select(roots: Sequence[orm.Node], callers: bool = True) -> Selection:
     """Return the provenance of nodes: inputs, ancestors, everything called and made, and the callers.
 
     Parameters
     ----------
     roots : sequence of aiida.orm.Node
         Stored nodes.
+    callers : bool
+        Whether the workchains that called something, and so everything else that these called and made, belong to it.
 
     Returns
     -------
@@ -85,16 +87,16 @@ def select(roots: Sequence[orm.Node]) -> Selection:
     ValueError
         If nothing is left, because what was asked for runs and nothing of it has ended.
     """
-    found = get_nodes_export({node.pk for node in roots}, get_links=True)
+    rules: dict[str, bool] = {} if callers else dict(WITHOUT_CALLERS)
+    found = get_nodes_export({node.pk for node in roots}, get_links=True, **rules)
     pks, links = set(found['nodes']), list(found['links'] or ())
-    rules: dict[str, bool] = {}
     unfinished = _unfinished(pks)
     if unfinished:
         open_pks = {node.pk for node in unfinished}
         made = {link.target_id for link in links if link.source_id in open_pks and _is(link, LinkType.CREATE)}
         pks -= open_pks | made
+        # A study that runs is not reached from its finished stages: it cannot be archived before it ends.
         rules = dict(WITHOUT_CALLERS)
-        # What only an open process was given or called stays; what lies above it is not reached any more.
         links = [link for link in links if link.source_id in pks and link.target_id in pks]
     if not pks or (unfinished and not _any_process(pks) and all(isinstance(node, orm.ProcessNode) for node in roots)):
         states = ', '.join(f'{node.process_label} <{node.pk}>' for node in roots if isinstance(node, orm.ProcessNode))

@@ -278,6 +278,21 @@ def test_nothing_has_ended_yet(study, tmp_path):
         take_away([node], tmp_path / 'out')
 
 
+def test_a_potential_alone(study, tmp_path, other_profile):
+    potential, study_uuid = study.outputs.potential, study.uuid
+    expected = {step.node.uuid for step in trace(potential)}
+    take_away([potential], tmp_path / 'whole', Options(('archive',)))
+    take_away([potential], tmp_path / 'alone', Options(('archive', 'trajectories', 'frames'), callers=False))
+    assert not (tmp_path / 'alone' / 'trajectories').exists()
+    assert (tmp_path / 'alone' / 'frames').is_dir()
+    uuid = potential.uuid
+    for name, with_study in (('alone', False), ('whole', True)):
+        with other_profile():
+            import_archive(tmp_path / name / 'archive.aiida')
+            assert {step.node.uuid for step in trace(orm.load_node(uuid))} == expected
+            assert bool(orm.QueryBuilder().append(orm.Node, filters={'uuid': study_uuid}).count()) == with_study
+
+
 def test_committees_come_along(study, tmp_path, other_profile):
     from aiida_softclay.data.committee import Committee
 
