@@ -53,7 +53,9 @@ class LazyGroup(VerdiCommandGroup):
         """Return a command, imported now if it was not before."""
         module = self.lazy_commands.get(cmd_name)
         if module is not None and cmd_name not in self.commands and importlib.util.find_spec(module) is not None:
-            self.add_command(getattr(importlib.import_module(module), cmd_name), cmd_name)
+            from aiida_softclay.cli.examples import add_examples
+
+            self.add_command(add_examples(getattr(importlib.import_module(module), cmd_name), cmd_name), cmd_name)
         return super().get_command(ctx, cmd_name)
 
 

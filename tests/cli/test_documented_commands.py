@@ -12,6 +12,7 @@ import click
 import pytest
 
 from aiida_softclay import cli
+from aiida_softclay.cli.examples import EXAMPLES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
@@ -62,6 +63,35 @@ def _parsed(command, context, words):
         values, rest, order = parser.parse_args(args=list(words))
         return values, list(rest), order
     return parser.parse_args(args=list(words))
+
+
+def commands(command=cli.softclay, name=''):
+    """Yield every command with its name below ``softclay``."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for key in command.list_commands(context):
+            yield from commands(command.get_command(context, key), f'{name} {key}'.strip())
+    else:
+        yield name, command
+
+
+@pytest.mark.parametrize(
+    ('name', 'command'), list(commands()), ids=lambda value: value if isinstance(value, str) else ''
+)
+def test_help_ends_with_examples_that_can_be_typed(name, command):
+    text = f'{command.help or ""}{command.epilog or ""}'
+    lines = [line.strip() for line in text.partition('Example')[2].splitlines() if line.strip().startswith('softclay')]
+    assert lines, f'the help of softclay {name} has no example'
+    for line in lines:
+        assert line.startswith(f'softclay {name}'), line
+        test_commands_of_the_documentation_exist(line)
+        words = [word for word in shlex.split(line.removeprefix(f'softclay {name}')) if not word.startswith('-')]
+        needed = [one for one in command.params if isinstance(one, click.Argument) and one.required]
+        assert '--help' in line or len(words) >= len(needed), f'{line}: an argument is missing'
+
+
+def test_no_example_is_of_a_command_that_is_gone():
+    assert set(EXAMPLES) <= {name for name, _ in commands()}
 
 
 def test_every_module_of_a_command_is_registered():
