@@ -78,12 +78,13 @@ def exchange_parameters(mixture: str, **overrides: Any) -> dict[str, Any]:
 @contextlib.contextmanager
 def open_frames(node: orm.StructureData | MdTrajectoryData) -> Iterator[Trajectory]:
     """Open a trajectory, or a structure as a trajectory of one frame."""
-    if isinstance(node, MdTrajectoryData):
-        with node.open_trajectory() as trajectory:
-            yield trajectory
-    else:
+    # In a job a trajectory is a file with the face of the node.
+    if isinstance(node, orm.StructureData):
         atoms = node.get_ase()
         yield ArrayTrajectory(atoms.positions[None], atoms.cell[:], atoms.numbers)
+    else:
+        with node.open_trajectory() as trajectory:
+            yield trajectory
 
 
 class _Window:
@@ -163,13 +164,13 @@ def analyse_anion_exchange(
         return analysis_failed(error)
 
 
-def _about(node: orm.Data) -> dict[str, Any]:
-    if isinstance(node, MdTrajectoryData):
-        return {
-            'n_atoms': node.n_atoms, 'formula': node.formula, 'stage': node.stage, 'engine': engine_text(node.engine),
-            'duration_ps': (node.last_step - node.first_step) * node.timestep_ps,
-        }  # fmt: skip
-    return {'n_atoms': len(node.sites), 'formula': node.get_formula()}
+def _about(node: Any) -> dict[str, Any]:
+    if isinstance(node, orm.StructureData):
+        return {'n_atoms': len(node.sites), 'formula': node.get_formula()}
+    return {
+        'n_atoms': node.n_atoms, 'formula': node.formula, 'stage': node.stage, 'engine': engine_text(node.engine),
+        'duration_ps': (node.last_step - node.first_step) * node.timestep_ps,
+    }  # fmt: skip
 
 
 def temperature_notes(temperature: float, target: float | None) -> list[str]:

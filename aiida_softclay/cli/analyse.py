@@ -37,6 +37,7 @@ class TrajectoryInPlace:
             self.n_frames, self.n_atoms = trajectory.n_frames, trajectory.n_atoms
             self.formula, self.engine, self.stage = trajectory.formula, trajectory.engine, trajectory.stage
             self.timestep_ps = trajectory.timestep_ps
+            self.first_step, self.last_step = int(trajectory.steps[0]), int(trajectory.steps[-1])
 
     @contextlib.contextmanager
     def open_trajectory(self) -> Iterator[Any]:
