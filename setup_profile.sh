@@ -31,6 +31,7 @@ Your own programs and machines
   --vasp COMMAND --potcars DIR   real VASP and your POTCAR files, instead of the stand-in driver and its placeholders
   --family NAME                  name for the family of your POTCAR files (softclay-vasp)
   --lmp COMMAND  --dp COMMAND    your LAMMPS (with DeePMD-kit) and your DeePMD-kit
+  --analyse COMMAND              softclay-analyse there, for trajectories too large to be retrieved
   --computer LABEL               an existing AiiDA computer of the profile, for example a cluster
 
 PostgreSQL and RabbitMQ instead of SQLite and the broker built into AiiDA
@@ -72,8 +73,8 @@ while (($#)); do
         --yes | -y) yes=yes ;;
         --no-check) check=(--no-check) ;;
         --postgres) configure+=(--postgres) ;;
-        --profile | --venv | --extras | --potcars | --max-jobs | --vasp | --family | --lmp | --dp | --computer | \
-            --db-host | --db-port | --db-user | --db-password | --db-name | \
+        --profile | --venv | --extras | --potcars | --max-jobs | --vasp | --family | --lmp | --dp | --analyse | \
+            --computer | --db-host | --db-port | --db-user | --db-password | --db-name | \
             --broker-host | --broker-port | --broker-user | --broker-password | --broker-vhost | --broker-protocol)
             (($# > 1)) || fail 2 "$1 needs a value"
             case $1 in

@@ -46,6 +46,7 @@ def setup() -> None:
 @click.option('--family', default='softclay-vasp', show_default=True, help='Name of the family of --potcars.')
 @click.option('--lmp', help='Your LAMMPS.')
 @click.option('--dp', help='Your DeePMD-kit.')
+@click.option('--analyse', help='softclay-analyse there, for trajectories too large to be retrieved.')
 @click.option('--computer', help='An existing computer of the profile, instead of localhost.')
 @click.option('--max-jobs', type=click.IntRange(min=1), help='Jobs at once.  [default: the number of cores]')
 @click.option('--no-check', is_flag=True, help='Do not run each code once at the end.')

@@ -23,6 +23,7 @@ class Wishes:
     family: str = families.USER_FAMILY
     lmp: str | None = None
     dp: str | None = None
+    analyse: str | None = None
     computer: str | None = None
     max_jobs: int | None = None
 
@@ -54,6 +55,9 @@ def configure_profile(name: str, postgres: PostgresOptions | None, wishes: Wishe
         command = getattr(wishes, engine.label)
         code = engine_codes.ensure_code(engine, computer, command, threads, folder, say)
         marker.codes[engine.label] = code.full_label
+    if wishes.analyse is not None:
+        # Beside the engines, which every profile has: it is looked for where LAMMPS runs, and has no task to prove.
+        engine_codes.ensure_code(engine_codes.ANALYSIS, computer, wishes.analyse, threads, folder, say)
     if wishes.potcars is None:
         marker.potential_family = families.ensure_placeholder_family(say)
     else:

@@ -99,17 +99,19 @@ def test_vasp_without_potcars(sandbox):
 
 def test_life_of_a_profile(sandbox):
     """Made, made again without change, bounded anew, not removed without leave, removed without trace."""
-    first = sandbox.script('--max-jobs', '3')
+    wanted = ('--max-jobs', '3', '--analyse', 'softclay-analyse')
+    first = sandbox.script(*wanted)
     assert first.returncode == 0, first.stderr
     made = json.loads(sandbox.python(NODES.format(name='softclay')))
     assert made['default'] == 'softclay'
     assert (made['storage'], made['broker']) == ('core.sqlite_dos', 'core.zeromq')
     assert made['options'] == {'daemon.timeout': 30, 'runner.poll.interval': 1, 'caching.default_enabled': True}
-    assert [label for _, label, _ in made['codes']] == ['lmp@localhost', 'dp@localhost', 'vasp@localhost']
+    labels = ['lmp@localhost', 'dp@localhost', 'vasp@localhost', 'analyse@localhost']
+    assert [label for _, label, _ in made['codes']] == labels
     assert made['limit'] == 3
     assert made['workdir'].startswith(str(sandbox.folder))
 
-    again = sandbox.script('--max-jobs', '3')
+    again = sandbox.script(*wanted)
     assert again.returncode == 0, again.stderr
     assert json.loads(sandbox.python(NODES.format(name='softclay'))) == made
 
