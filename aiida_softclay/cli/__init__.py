@@ -79,3 +79,7 @@ def _profile_to_use() -> str | None:
 @click.version_option(package_name='aiida-softclay', message='aiida-softclay %(version)s')
 def softclay() -> None:
     """Compute clay-like solid electrolytes: from two salts to conductivities, with every ancestor on record."""
+    from aiida_softclay.cli.patience import Progress
+    from aiida_softclay.data.telling import telling
+
+    click.get_current_context().with_resource(telling(Progress()))

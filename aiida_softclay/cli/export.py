@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
 from aiida.cmdline.params import types
 from aiida.cmdline.utils import decorators, echo
 
-#: Nothing is said of what is done sooner, s.
-PATIENCE_S = 5.0
+from aiida_softclay.cli.patience import Progress
 
 
 class Parts(click.ParamType):
@@ -49,25 +47,6 @@ class Megabytes(click.ParamType):
         if not 0 <= size < 1e9:
             self.fail(f'{value} MB is no size: give a number from 0 up', param, ctx)
         return int(size * 1e6)
-
-
-class Progress:
-    """Says how far something is, once it has taken five seconds and then every five seconds."""
-
-    def __init__(self, say=None, clock=time.monotonic) -> None:
-        self._say = say or (lambda text: echo.echo_report(text, err=True))
-        self._clock = clock
-        self._what = ''
-        self._next = 0.0
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Take note that ``done`` of ``total`` are done."""
-        now = self._clock()
-        if what != self._what:
-            self._what, self._next = what, now + PATIENCE_S
-        elif now >= self._next:
-            self._next = now + PATIENCE_S
-            self._say(f'{what}: {done} of {total}')
 
 
 @click.command('export')
@@ -138,7 +117,8 @@ def print_sizes(sizes, warnings) -> None:
     """Print what each part would take."""
     from rich.table import Table
 
-    from aiida_softclay.cli.params import wide_console
+    from aiida_softclay.cli.patience import Progress
+from aiida_softclay.cli.params import wide_console
 
     grid = Table(box=None, header_style='bold', pad_edge=False)
     grid.add_column('part')

@@ -28,6 +28,7 @@ from .frames_screen import (
     screen_file,
 )
 from .frames_store import FramesFile
+from .telling import told
 
 PathLike = str | Path
 
@@ -140,7 +141,10 @@ def build_dataset(
                 f'the frames contain {", ".join(outside)}, which the type map {", ".join(options["type_map"])} lacks: '
                 'add them to the type map or leave these frames out'
             )
-    files = [screen_file(path, options['max_force_eV_A'], options['max_pressure_GPa']) for path in inputs]
+    files = [
+        screen_file(path, options['max_force_eV_A'], options['max_pressure_GPa'])
+        for path in told(inputs, 'screening sets of frames', len(inputs))
+    ]
     files.sort(key=lambda file: file.identity)
     frames = join_screened(files)
     of_other_energy = mark_duplicates(frames) if options['drop_duplicates'] else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from .frame_block import block_atoms
 from .frames_store import BlockView, FramesFile
+from .telling import tell
 
 PathLike = str | Path
 
@@ -63,7 +65,7 @@ def export_deepmd_npy(
         raise ValueError(
             f'{directory} holds systems already: training would mix them with these, choose another folder'
         )
-    systems = []
+    systems, written = [], 0
     for number, view in enumerate(file.blocks()):
         if view.n_frames == 0:
             continue
@@ -74,7 +76,9 @@ def export_deepmd_npy(
         (system / 'type.raw').write_text('\n'.join(str(kind) for kind in types) + '\n')
         (system / 'type_map.raw').write_text('\n'.join(type_map) + '\n')
         for index, start in enumerate(range(0, view.n_frames, set_size)):
+            tell('writing frames', written + start, file.n_frames)
             _write_set(view, system / f'set.{index:03d}', start, min(start + set_size, view.n_frames))
+        written += view.n_frames
         systems.append(name)
     return systems
 
@@ -113,6 +117,7 @@ def export_extxyz(file: FramesFile | PathLike, path: PathLike) -> int:
             for start, block in view.iter_slabs():
                 indices = view.source_index[start : start + block.n_frames]
                 images = []
+                tell(f'writing frames to {os.path.basename(path)}', total, file.n_frames)
                 for row in range(block.n_frames):
                     atoms = block_atoms(block, row)
                     atoms.info['source'] = str(sources[indices[row]].get('label', ''))

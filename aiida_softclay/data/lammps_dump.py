@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .telling import tell
 from .text_numbers import NOT_A_NUMBER, POWERS_OF_TEN, TRUNCATED, parse_table
 from .trajectory_file import TrajectoryFile
 
@@ -121,6 +122,7 @@ def iter_text_dump(path: Path, wanted: Sequence[str] | None = None) -> Iterator[
     data = np.memmap(path, dtype=np.uint8, mode='r')
     position, count = 0, 0
     while position < len(data):
+        tell(f'reading {path.name}, in MB', position // 10**6, len(data) // 10**6)
         header = _header(data, position)
         if header is None:
             if count:

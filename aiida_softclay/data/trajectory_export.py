@@ -12,6 +12,7 @@ from typing import BinaryIO, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from .telling import told
 from .trajectory_file import Frame, TrajectoryFile
 
 #: Steps of XTC per nm: 1e5 are steps of 1e-4 Å, rounded to half of it.
@@ -97,7 +98,8 @@ def export_trajectory(
         written[-1].write_text(pdb_text(trajectory.symbols, *standard_frame(frame)), encoding='ascii')
     steps = trajectory.steps[:][list(numbers)]
     with WRITERS[form](trajectory, target, steps) as write:
-        for frame in trajectory.iter_frames(start, stop, stride):
+        frames = trajectory.iter_frames(start, stop, stride)
+        for frame in told(frames, f'writing frames to {target.name}', len(numbers)):
             write(frame, *standard_frame(frame))
     return written
 

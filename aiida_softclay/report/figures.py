@@ -11,6 +11,7 @@ from aiida import orm
 from aiida.common.exceptions import NotExistent
 
 from aiida_softclay.data.engine import engine_text
+from aiida_softclay.data.telling import told
 from aiida_softclay.report.analysis_figures import analysis_panels, context_of
 from aiida_softclay.report.fit_figures import fit_panels
 from aiida_softclay.report.glass_figures import glass_panels
@@ -81,7 +82,8 @@ def save_panels(panels: Mapping[str, tuple[Any, Draw]], path: Path, said: str = 
         height = rows * width / columns * PANEL_SHAPE + 0.35
         figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout='constrained')
         try:
-            for index, (axes, (node, draw)) in enumerate(zip(grid.flat, panels.values(), strict=False)):
+            drawn = told(zip(grid.flat, panels.values(), strict=False), 'drawing panels', len(panels))
+            for index, (axes, (node, draw)) in enumerate(drawn):
                 draw(axes, node)
                 tidy_ticks(axes)
                 if len(panels) > 1:

@@ -19,6 +19,7 @@ from aiida.manage import get_manager
 
 from aiida_softclay.analysis.quantity import SCHEMA
 from aiida_softclay.data.engine import engine_text
+from aiida_softclay.data.telling import told
 from aiida_softclay.report.composition import elements_text, reduced_text
 from aiida_softclay.setup.marker import config_folder
 
@@ -164,7 +165,8 @@ def _read(connection: sqlite3.Connection, pairs: Sequence[tuple[int, int]]) -> N
     models: dict[str, dict[str, Any]] = {}
     # Another process may have taken some in since this one compared.
     known = set(connection.execute('SELECT process_pk, results_uuid FROM sources'))
-    for start in range(0, len(pairs), BATCH):
+    starts = range(0, len(pairs), BATCH)
+    for start in told(starts, f'indexing results, in batches of {BATCH}', len(starts)):
         batch = pairs[start : start + BATCH]
         makers = sorted({maker for maker, _ in batch})
         nodes = orm.QueryBuilder().append(

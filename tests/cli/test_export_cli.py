@@ -10,7 +10,7 @@ import pytest
 from aiida import orm
 from click.testing import CliRunner
 
-from aiida_softclay.cli.export import PATIENCE_S, Progress, export
+from aiida_softclay.cli.export import export
 from aiida_softclay.report import export as export_module
 
 
@@ -152,17 +152,3 @@ def test_half_of_it_is_never_there(note, tmp_path, monkeypatch):
         assert 'no space left on device' in outcome.output
     assert [path.name for path in tmp_path.iterdir()] == ['out']
     assert (tmp_path / 'out' / 'manifest.json').read_text() == before
-
-
-def test_progress_is_told_of_what_takes_long():
-    now, said = [0.0], []
-    progress = Progress(said.append, lambda: now[0])
-    for done in range(100):
-        now[0] = done * 0.04
-        progress('reading files', done, 100)
-    assert said == []
-    for done in range(100):
-        now[0] = 10 + done * 0.2
-        progress('packing', done, 100)
-    assert said == ['packing: 25 of 100', 'packing: 50 of 100', 'packing: 75 of 100']
-    assert PATIENCE_S == 5
