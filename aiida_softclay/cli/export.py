@@ -117,8 +117,7 @@ def print_sizes(sizes, warnings) -> None:
     """Print what each part would take."""
     from rich.table import Table
 
-    from aiida_softclay.cli.patience import Progress
-from aiida_softclay.cli.params import wide_console
+    from aiida_softclay.cli.params import wide_console
 
     grid = Table(box=None, header_style='bold', pad_edge=False)
     grid.add_column('part')
