@@ -11,6 +11,7 @@ from aiida.engine import ExitCode, calcfunction
 
 from aiida_softclay.analysis.arrhenius import Arrhenius, arrhenius
 from aiida_softclay.analysis.quantity import Quantity, check_results, results_dict
+from aiida_softclay.calcfunctions.columns import columns_node
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed
 
 ENERGY = 'slope of ln {what} against −1 / (k_B T), weighted with the errors'
@@ -85,10 +86,7 @@ def _curve(found: Arrhenius, rows: list[dict[str, Any]], name: str, options: dic
         'line': ([point.value for point in line], unit), 'line_lower': ([point.interval[0] for point in line], unit),
         'line_upper': ([point.interval[1] for point in line], unit),
     }  # fmt: skip
-    node = orm.ArrayData()
-    for key, (values, _) in columns.items():
-        node.set_array(key, np.asarray(values, dtype=float))
-    node.base.attributes.set('units', {key: text for key, (_, text) in columns.items()})
+    node = columns_node(columns)
     node.base.attributes.set('quantity', name)
     node.base.attributes.set('confidence', confidence)
     return node

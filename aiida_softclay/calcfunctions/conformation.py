@@ -14,6 +14,7 @@ from aiida_softclay.analysis.coordination import Estimate
 from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.rotation_statistics import LIMITS, MIDDLE, RotationStatistics, rotation_statistics
 from aiida_softclay.analysis.trajectory import n_frames_of
+from aiida_softclay.calcfunctions.columns import columns_node
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed
 from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.trajectory import MdTrajectoryData
@@ -127,8 +128,4 @@ def _curve(series: ConformationSeries, found: RotationStatistics) -> orm.ArrayDa
         'bridging_atom': (series.bridges.anions, '1'),
         'followed': (found.followed, '1'),
     }
-    node = orm.ArrayData()
-    for name, (values, _) in columns.items():
-        node.set_array(name, np.asarray(values))
-    node.base.attributes.set('units', {name: unit for name, (_, unit) in columns.items()})
-    return node
+    return columns_node(columns, None)

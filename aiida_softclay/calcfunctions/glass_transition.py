@@ -18,6 +18,7 @@ from aiida_softclay.analysis.volume_curve import (
     ladder_point,
     rate_dependence,
 )
+from aiida_softclay.calcfunctions.columns import columns_node
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed, temperature_notes
 
 GLASS_TRANSITION = 'glass_transition_temperature'
@@ -81,7 +82,7 @@ def analyse_glass_transition(parameters: orm.Dict, **thermo: orm.ArrayData) -> d
         }
         quantities = _numbers(found, points, conditions, _notes(points))
         context = {'cooling_rate_K_per_ps': rate, 'mode': options['mode'], **options.get('context', {})}
-        return {'results': orm.Dict(results_dict(quantities, **context)), 'curve': _array_data(columns)}
+        return {'results': orm.Dict(results_dict(quantities, **context)), 'curve': columns_node(columns)}
     except (ValueError, KeyError) as error:
         return analysis_failed(error)
 
@@ -110,7 +111,7 @@ def analyse_cooling_rates(context: orm.Dict, **runs: orm.Dict) -> dict[str, orm.
         errors = np.array([row['error'] for row in rows])
         line = rate_dependence(rates, temperatures, errors)
         intervals = np.array([row['conditions']['interval_K'] for row in rows])
-        curve = _array_data(
+        curve = columns_node(
             {
                 'rate': (rates, 'K/ps'),
                 'glass_transition': (temperatures, 'K'),
@@ -248,11 +249,3 @@ def _rate_numbers(line: RateDependence, rates: np.ndarray) -> list[Quantity]:
             conditions=dict(conditions), **common,
         ),
     ]  # fmt: skip
-
-
-def _array_data(columns: dict[str, tuple[np.ndarray, str]]) -> orm.ArrayData:
-    node = orm.ArrayData()
-    for name, (values, _) in columns.items():
-        node.set_array(name, np.asarray(values, dtype=float))
-    node.base.attributes.set('units', {name: unit for name, (_, unit) in columns.items()})
-    return node

@@ -26,6 +26,7 @@ from aiida_softclay.analysis.region_mobility import RegionMobility, region_mobil
 from aiida_softclay.analysis.statistics import block_average
 from aiida_softclay.analysis.trajectory import Trajectory, frame, n_frames_of, times_ps_of
 from aiida_softclay.analysis.transport import DEFAULT_WINDOW
+from aiida_softclay.calcfunctions.columns import columns_node
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed
 from aiida_softclay.calcfunctions.transport import CONDUCTIVITY, DIFFUSIVITY
 from aiida_softclay.data.engine import engine_text
@@ -67,7 +68,6 @@ def analyse_mobility_classes(trajectory: MdTrajectoryData, parameters: orm.Dict)
             )
             context = _context(trajectory, frames, options)
         distribution = displacement_distribution(found.displacements, float(options.get('bin_width', BIN_WIDTH)))
-        curve, units = orm.ArrayData(), {}
         columns = {
             'displacement': (distribution.centres, 'Å'), 'density': (distribution.density, 'Å^-1'),
             'density_error': (distribution.density_error, 'Å^-1'),
@@ -87,10 +87,7 @@ def analyse_mobility_classes(trajectory: MdTrajectoryData, parameters: orm.Dict)
         for row, (first, second) in enumerate(pairs.pairs):
             name = f'{first.rpartition(" ")[2]}_{second.rpartition(" ")[2]}'
             columns |= {f'g_{name}': (pairs.g[row], '1'), f'g_error_{name}': (pairs.g_error[row], '1')}
-        for name, (values, unit) in columns.items():
-            curve.set_array(name, values)
-            units[name] = unit
-        curve.base.attributes.set('units', units)
+        curve = columns_node(columns, None)
         curve.base.attributes.set(
             'class_limits', {'fast': float(found.classes.upper), 'slow': float(found.classes.lower)}
         )
@@ -295,26 +292,18 @@ def _number(name: str, estimate: Estimate, unit: str, definition: str, warnings:
 
 def _region_curve(found: RegionMobility) -> orm.ArrayData:
     """Return the mean squared displacements of the regions."""
-    curve, units = orm.ArrayData(), {'lag_time': 'ps'}
-    curve.set_array('lag_time', next(iter(found.displacements.values())).lag_times)
+    columns = {'lag_time': (next(iter(found.displacements.values())).lag_times, 'ps')}
     for region, part in found.displacements.items():
-        for name, values in ((f'msd_{region}', part.msd), (f'msd_error_{region}', part.msd_error)):
-            curve.set_array(name, values)
-            units[name] = 'Å^2'
-    curve.base.attributes.set('units', units)
-    return curve
+        columns |= {f'msd_{region}': (part.msd, 'Å^2'), f'msd_error_{region}': (part.msd_error, 'Å^2')}
+    return columns_node(columns)
 
 
 def _motion_curve(found: AnionMotion) -> orm.ArrayData:
     """Return the parts of the displacement of the anions that stayed."""
-    curve = orm.ArrayData()
     columns = {
         'lag_time': (found.lag_times, 'ps'), 'msd': (found.total, 'Å^2'), 'msd_turning': (found.turning, 'Å^2'),
         'msd_carried': (found.carried, 'Å^2'), 'msd_mixed': (found.mixed, 'Å^2'),
         'orientation': (found.orientation, '1'), 'each_msd': (found.each, 'Å^2'), 'each_anion': (found.followed, '1'),
         'each_migrated': (found.followed_left, '1'), 'each_rotated': (found.followed_turned, '1'),
     }  # fmt: skip
-    for name, (values, _) in columns.items():
-        curve.set_array(name, values)
-    curve.base.attributes.set('units', {name: unit for name, (_, unit) in columns.items()})
-    return curve
+    return columns_node(columns, None)

@@ -23,6 +23,7 @@ from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.statistics import block_average
 from aiida_softclay.analysis.stress_strain import StressStrain, analyse_stress_strain
 from aiida_softclay.analysis.tension import poisson_ratio
+from aiida_softclay.calcfunctions.columns import columns_node
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed, temperature_notes
 
 #: Strain rate of the papers, per ps.
@@ -77,7 +78,7 @@ def analyse_pulses(parameters: orm.Dict, **thermo: orm.ArrayData) -> dict[str, o
         context = {**conditions, 'duration_ps': float(np.ptp(series['time'])), **options.get('context', {})}
         if verdicts:
             context['verdict'] = verdicts[max(verdicts)].verdict
-        curve = _array_data(
+        curve = columns_node(
             {
                 'time': (pulse.times, 'ps'),
                 'strain': (pulse.strain, '1'),
@@ -135,7 +136,7 @@ def analyse_stress_strain_curve(thermo: orm.ArrayData, parameters: orm.Dict) -> 
         quantities = _strain_numbers(response, component, conditions, notes)
         quantities += _tension_numbers(series['cell'], component, (low, high), conditions, notes)
         context = {**conditions, 'duration_ps': float(np.ptp(series['time'])), **options.get('context', {})}
-        curve = _array_data(
+        curve = columns_node(
             {
                 'time': (series['time'], 'ps'),
                 'strain': (sign * response.strain, '1'),
@@ -160,14 +161,6 @@ def _joined(nodes: Sequence[orm.ArrayData], component: str) -> dict[str, np.ndar
         if missing:
             raise ValueError(f'the time series lacks {", ".join(missing)}')
     return {name: np.concatenate([node.get_array(column) for node in nodes]) for name, column in columns.items()}
-
-
-def _array_data(columns: dict[str, tuple[np.ndarray, str]]) -> orm.ArrayData:
-    node = orm.ArrayData()
-    for name, (values, _) in columns.items():
-        node.set_array(name, np.asarray(values, dtype=float))
-    node.base.attributes.set('units', {name: unit for name, (_, unit) in columns.items()})
-    return node
 
 
 def _verdicts(pulse: StressPulse, confidence: float) -> dict[int, PlasticVerdict]:

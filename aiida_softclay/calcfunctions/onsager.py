@@ -21,6 +21,7 @@ from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.statistics import block_average
 from aiida_softclay.analysis.trajectory import n_frames_of, times_ps_of
 from aiida_softclay.calcfunctions.centres import centre_columns, system_counts, system_path
+from aiida_softclay.calcfunctions.columns import columns_node
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed, temperature_notes
 from aiida_softclay.calcfunctions.transport import SCATTER_GROUPS, longest_lag, window_of
 from aiida_softclay.data.engine import engine_text
@@ -159,13 +160,8 @@ def _curve(collective: CollectiveDisplacement, longest: float) -> orm.ArrayData:
     """Return the products of the collective displacements up to the end of the window."""
     n_lags = min(collective.n_frames, round(longest / collective.spacing_ps) + 1)
     products = collective.products(n_lags)
-    curve = orm.ArrayData()
-    units = {'lag_time': 'ps'}
-    curve.set_array('lag_time', np.arange(n_lags) * collective.spacing_ps)
+    columns = {'lag_time': (np.arange(n_lags) * collective.spacing_ps, 'ps')}
     for a, first in enumerate(collective.species):
         for b in range(a, len(collective.species)):
-            name = f'collective_{first}_{collective.species[b]}'
-            curve.set_array(name, products[:, a, b])
-            units[name] = 'Å^2'
-    curve.base.attributes.set('units', units)
-    return curve
+            columns[f'collective_{first}_{collective.species[b]}'] = (products[:, a, b], 'Å^2')
+    return columns_node(columns)

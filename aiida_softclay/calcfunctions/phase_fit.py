@@ -15,7 +15,8 @@ from pymatgen.core import Composition
 from aiida_softclay.analysis.pair_distribution import PhaseFit, fit_phases
 from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.scattering import mean_scattering_length
-from aiida_softclay.calcfunctions.series_options import arrays_of, read_options
+from aiida_softclay.calcfunctions.columns import columns_node
+from aiida_softclay.calcfunctions.series_options import read_options
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed
 
 Array = npt.NDArray[np.float64]
@@ -72,7 +73,7 @@ def fit_measured_phases(
         parts = {name: fit.scales[name] * (phases[name] - level) for name in PHASES}
         total = level + sum(parts.values())
         y, _, _, x_unit, unit = KINDS[x]
-        curve = arrays_of({
+        curve = columns_node({
             x: (points, x_unit), f'measured_{y}': (observed, unit), f'fit_{y}': (total, unit),
             **{f'{name}_{y}': (level + part, unit) for name, part in parts.items()},
             f'residual_{y}': (observed - total, unit),

@@ -27,6 +27,7 @@ from aiida_softclay.analysis.plasticity import (
 )
 from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.trajectory import Trajectory, frame, indices_of, species_of, times_ps_of
+from aiida_softclay.calcfunctions.columns import columns_node
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed
 from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.trajectory import MdTrajectoryData
@@ -265,14 +266,6 @@ def _environment_numbers(found: PlasticEnvironment, conditions: dict[str, Any]) 
     return quantities
 
 
-def _arrays(columns: dict[str, tuple[Any, str]], dtype: type = float) -> orm.ArrayData:
-    node = orm.ArrayData()
-    for name, (values, _) in columns.items():
-        node.set_array(name, np.asarray(values, dtype=dtype))
-    node.base.attributes.set('units', {name: unit for name, (_, unit) in columns.items()})
-    return node
-
-
 def _snapshots(frames: Trajectory, series: NonAffineSeries) -> dict[str, tuple[Any, str]]:
     """Return positions and cells at the ends of a few pairs of frames, and which pairs these are."""
     n_pairs = len(series.pairs)
@@ -288,7 +281,7 @@ def _snapshots(frames: Trajectory, series: NonAffineSeries) -> dict[str, tuple[A
 
 
 def _per_atom(series: NonAffineSeries, numbers: np.ndarray, snapshots: dict[str, tuple[Any, str]]) -> orm.ArrayData:
-    node = _arrays(
+    node = columns_node(
         {'d2min': (series.d2min, 'Å^2'), 'shear_strain': (series.shear_strain, '1'), **snapshots}, np.float32
     )
     for name, values in (('atomic_numbers', numbers), ('snapshot_pairs', snapshots['snapshot_pairs'][0])):
@@ -319,4 +312,4 @@ def _curve(
         for row, (central, partner) in enumerate(environment.distribution.pairs):
             columns[f'g_{central}_{partner}'] = (environment.distribution.g[row], '1')
             columns[f'g_error_{central}_{partner}'] = (environment.distribution.g_error[row], '1')
-    return _arrays(columns)
+    return columns_node(columns)

@@ -10,6 +10,7 @@ from aiida.engine import ExitCode, calcfunction
 
 from aiida_softclay.analysis.powder_diffraction import PowderPattern, powder_pattern
 from aiida_softclay.analysis.quantity import Quantity, results_dict
+from aiida_softclay.calcfunctions.columns import columns_node
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed
 
 #: Keys of the parameters that may be left out, with their defaults: angles and widths (full at half maximum) in
@@ -69,15 +70,12 @@ def analyse_powder_pattern(structure: orm.StructureData, parameters: orm.Dict) -
         angles, profile = profile_of(pattern, options)
     except (ValueError, TypeError) as error:
         return analysis_failed(ValueError(str(error)))
-    curve = orm.ArrayData()
     columns = {
         'two_theta': (angles, 'degree'), 'intensity': (profile, '1'),
         'reflection_two_theta': (pattern.two_theta, 'degree'), 'reflection_intensity': (pattern.intensity, '1'),
         'reflection_spacing': (pattern.spacings, 'Å'),
     }  # fmt: skip
-    for name, (values, _) in columns.items():
-        curve.set_array(name, values)
-    curve.base.attributes.set('units', {name: unit for name, (_, unit) in columns.items()})
+    curve = columns_node(columns)
     curve.base.attributes.set('reflections', list(pattern.reflections))
     strongest = int(np.argmax(pattern.intensity))
     about = {

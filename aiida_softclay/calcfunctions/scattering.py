@@ -17,7 +17,8 @@ from aiida_softclay.analysis.rdf import RadialDistribution, radial_distribution
 from aiida_softclay.analysis.scattering import composition_of, pair_weights
 from aiida_softclay.analysis.structure_factor import StructureFactor, structure_factor
 from aiida_softclay.analysis.trajectory import Trajectory, cell_heights, n_frames_of, select_frames
-from aiida_softclay.calcfunctions.series_options import arrays_of, read_options, run_context, start_frame
+from aiida_softclay.calcfunctions.columns import columns_node
+from aiida_softclay.calcfunctions.series_options import read_options, run_context, start_frame
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed
 from aiida_softclay.data.trajectory import MdTrajectoryData
 
@@ -110,7 +111,7 @@ def analyse_scattering(
         for quantity in quantities:
             quantity.conditions.update(conditions)
             quantity.warnings.extend(warnings)
-        return {'results': orm.Dict(results_dict(quantities, **context)), 'curve': arrays_of(columns)}
+        return {'results': orm.Dict(results_dict(quantities, **context)), 'curve': columns_node(columns)}
     except (ValueError, KeyError) as error:
         return analysis_failed(error)
 

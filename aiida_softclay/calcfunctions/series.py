@@ -15,6 +15,7 @@ from aiida_softclay.analysis.plastic_verdict import plastic_verdict
 from aiida_softclay.analysis.quantity import Quantity, check_results, results_dict
 from aiida_softclay.analysis.replicas import ReplicaMean, combine_replicas
 from aiida_softclay.analysis.strain_rate import YieldRateDependence, yield_rate_dependence
+from aiida_softclay.calcfunctions.columns import columns_node
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed
 
 #: Rows of one number, one for each replica, by the name of the number.
@@ -192,10 +193,7 @@ def _add_numbers(
 
 
 def _curve(columns: dict[str, tuple[list[float], str]], points: list[dict[str, Any]]) -> orm.ArrayData:
-    node = orm.ArrayData()
-    for name, (values, _) in columns.items():
-        node.set_array(name, np.asarray(values, dtype=float))
-    node.base.attributes.set('units', {name: unit for name, (_, unit) in columns.items()})
+    node = columns_node(columns)
     node.base.attributes.set('points', [point['label'] for point in points])
     return node
 

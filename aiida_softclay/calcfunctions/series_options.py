@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 from aiida import orm
 
 from aiida_softclay.analysis.anion_census import census_range
@@ -70,15 +69,6 @@ def run_context(
         'n_atoms': trajectory.n_atoms, 'n_frames': n_frames_of(frames), 'start_ps': float(times[start] - times[0]),
         'duration_ps': float(times[-1] - times[start]), **options['context'],
     }  # fmt: skip
-
-
-def arrays_of(columns: dict[str, tuple[Any, str]]) -> orm.ArrayData:
-    """Return a curve from its arrays and their units."""
-    node = orm.ArrayData()
-    for name, (values, _) in columns.items():
-        node.set_array(name, np.asarray(values, dtype=float))
-    node.base.attributes.set('units', {name: unit for name, (_, unit) in columns.items()})
-    return node
 
 
 def pair_of(text: str) -> Pair:

@@ -22,6 +22,7 @@ from aiida_softclay.analysis.coordination import (
 from aiida_softclay.analysis.quantity import Quantity, results_dict
 from aiida_softclay.analysis.rdf import BondCutoff, RadialDistribution, bond_cutoffs, radial_distribution
 from aiida_softclay.analysis.trajectory import ArrayTrajectory, Trajectory, n_frames_of, select_frames, times_ps_of
+from aiida_softclay.calcfunctions.columns import columns_node
 from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.structures.composition import Mixture
@@ -270,9 +271,7 @@ def _coordination_numbers(
 
 def _curve(distributions: list[RadialDistribution], names: tuple[str, str]) -> orm.ArrayData:
     """Return g(r) and running coordination of all pairs in one node."""
-    curve = orm.ArrayData()
-    units = {'radii': 'Å'}
-    curve.set_array('radii', distributions[0].radii)
+    columns = {'radii': (distributions[0].radii, 'Å')}
     for name, distribution in zip(names, distributions, strict=True):
         for row, pair in enumerate(distribution.pairs):
             label = f'{pair[0]}_{pair[1]}_{name}'
@@ -281,8 +280,7 @@ def _curve(distributions: list[RadialDistribution], names: tuple[str, str]) -> o
                 ('g_error', distribution.g_error[row]),
                 ('coordination', distribution.coordination[row]),
             ):
-                curve.set_array(f'{kind}_{label}', np.asarray(values))
-                units[f'{kind}_{label}'] = '1'
-    curve.base.attributes.set('units', units)
+                columns[f'{kind}_{label}'] = (values, '1')
+    curve = columns_node(columns)
     curve.base.attributes.set('pairs', ['-'.join(pair) for pair in distributions[0].pairs])
     return curve

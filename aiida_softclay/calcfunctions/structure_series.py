@@ -21,9 +21,9 @@ from aiida_softclay.analysis.rdf import BondCutoff, RadialDistribution, bond_cut
 from aiida_softclay.analysis.statistics import block_average
 from aiida_softclay.analysis.structure_quantities import census_quantities, chain_quantities, lifetime_quantity
 from aiida_softclay.analysis.trajectory import Trajectory, check_pairs, select_frames, species_of, times_ps_of
+from aiida_softclay.calcfunctions.columns import columns_node
 from aiida_softclay.calcfunctions.series_options import (
     Pair,
-    arrays_of,
     bonds_given,
     cutoff_context,
     cutoff_warnings,
@@ -316,14 +316,14 @@ def _pair_curve(found: RadialDistribution) -> orm.ArrayData:
         columns[f'g_{central}_{other}'] = (found.g[row], '1')
         columns[f'g_error_{central}_{other}'] = (found.g_error[row], '1')
         columns[f'coordination_{central}_{other}'] = (found.coordination[row], '1')
-    node = arrays_of(columns)
+    node = columns_node(columns)
     node.base.attributes.set('pairs', ['-'.join(pair) for pair in found.pairs])
     return node
 
 
 def _chain_curve(found: ChainStatistics, times: np.ndarray) -> orm.ArrayData:
     shares = found.shares.values()
-    return arrays_of(
+    return columns_node(
         {
             'time': (times, 'ps'), 'isolated': (found.isolated_per_frame, '1'),
             'mean_length': (found.mean_length_per_frame, '1'), 'length': (list(found.shares), '1'),
@@ -340,7 +340,7 @@ def _census_curve(census: CensusOverTime, times: np.ndarray) -> orm.ArrayData:
     for anion in census.anions:
         values, errors = census.extent(anion)
         columns |= {f'anion_share_{anion}': (values, '1'), f'anion_share_error_{anion}': (errors, '1')}
-    return arrays_of(columns)
+    return columns_node(columns)
 
 
 def _lifetime_curve(found: list[BondLifetime]) -> orm.ArrayData:
@@ -350,4 +350,4 @@ def _lifetime_curve(found: list[BondLifetime]) -> orm.ArrayData:
         for kind in ('survival', 'persistence'):
             columns[f'{kind}_{label}'] = (getattr(bond, kind), '1')
             columns[f'{kind}_error_{label}'] = (getattr(bond, f'{kind}_error'), '1')
-    return arrays_of(columns)
+    return columns_node(columns)

@@ -14,6 +14,7 @@ from scipy import stats
 
 from aiida_softclay.analysis.arrhenius import Arrhenius, GlassTransitionError, arrhenius
 from aiida_softclay.analysis.quantity import Quantity, check_results, results_dict
+from aiida_softclay.calcfunctions.columns import columns_node
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed
 
 TEMPERATURE = 'temperature_K'
@@ -304,7 +305,7 @@ def _curve(line: _Line, name: str, options: dict[str, Any], at: float | None) ->
     across = bool(options.get('extrapolate_across_glass_transition', False))
     ends = [row[TEMPERATURE] for row in line.rows]
     for temperature in options.get('at_K') or []:
-        outside = at is not None and not across and any((end < at) != (temperature < at) for end in ends[:1])
+        outside = at is not None and not across and (ends[0] < at) != (temperature < at)
         ends += [] if outside else [float(temperature)]
     grid = np.sort(1 / np.linspace(1 / max(ends), 1 / min(ends), LINE_POINTS))
     unit = line.rows[0]['unit']
@@ -318,8 +319,7 @@ def _curve(line: _Line, name: str, options: dict[str, Any], at: float | None) ->
         'line_lower': ([point.interval[0] for point in read], unit),
         'line_upper': ([point.interval[1] for point in read], unit),
     }
-    node = orm.ArrayData({key: np.asarray(values, dtype=float) for key, (values, _) in columns.items()})
-    node.base.attributes.set('units', {key: text for key, (_, text) in columns.items()})
+    node = columns_node(columns)
     node.base.attributes.set('quantity', name)
     node.base.attributes.set('confidence', confidence)
     return node

@@ -24,6 +24,7 @@ from aiida_softclay.analysis.transport import (
     self_diffusion,
 )
 from aiida_softclay.calcfunctions.centres import system_counts, system_path
+from aiida_softclay.calcfunctions.columns import columns_node
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed, temperature_notes
 from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.trajectory import MdTrajectoryData
@@ -233,12 +234,7 @@ def _numbers(
 
 def _curve(displacements: dict[str, MeanSquaredDisplacement]) -> orm.ArrayData:
     """Return the mean squared displacements of all species in one node."""
-    curve = orm.ArrayData()
-    units = {'lag_time': 'ps'}
-    curve.set_array('lag_time', next(iter(displacements.values())).lag_times)
+    columns = {'lag_time': (next(iter(displacements.values())).lag_times, 'ps')}
     for symbol, result in displacements.items():
-        curve.set_array(f'msd_{symbol}', result.msd)
-        curve.set_array(f'msd_error_{symbol}', result.msd_error)
-        units |= {f'msd_{symbol}': 'Å^2', f'msd_error_{symbol}': 'Å^2'}
-    curve.base.attributes.set('units', units)
-    return curve
+        columns |= {f'msd_{symbol}': (result.msd, 'Å^2'), f'msd_error_{symbol}': (result.msd_error, 'Å^2')}
+    return columns_node(columns)

@@ -14,6 +14,7 @@ from aiida_softclay.analysis.comparison import SIDES, ComparisonTable
 from aiida_softclay.analysis.equation_of_state import GPA, EquationOfState, fit_birch_murnaghan
 from aiida_softclay.analysis.parity import parity, strain_response
 from aiida_softclay.analysis.quantity import Quantity, results_dict
+from aiida_softclay.calcfunctions.columns import columns_node
 from aiida_softclay.calcfunctions.structure_analysis import analysis_failed
 from aiida_softclay.calcfunctions.validation import AXES
 from aiida_softclay.data.engine import engine_text
@@ -326,10 +327,4 @@ def _value(row: dict[str, Any]) -> tuple[float, float]:
 
 def _array_data(columns: dict[str, tuple[np.ndarray, str]]) -> orm.ArrayData | None:
     """Return a node with the columns and their units, or ``None`` if there are none."""
-    if not columns:
-        return None
-    node = orm.ArrayData()
-    for name, (values, _) in columns.items():
-        node.set_array(name, np.asarray(values, dtype=float))
-    node.base.attributes.set('units', {name: unit for name, (_, unit) in columns.items()})
-    return node
+    return columns_node(columns) if columns else None
