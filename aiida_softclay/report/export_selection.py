@@ -90,7 +90,7 @@ def select(roots: Sequence[orm.Node], callers: bool = True) -> Selection:
     rules: dict[str, bool] = {} if callers else dict(WITHOUT_CALLERS)
     found = get_nodes_export({node.pk for node in roots}, get_links=True, **rules)
     pks, links = set(found['nodes']), list(found['links'] or ())
-    unfinished = _unfinished(pks)
+    unfinished, named_by = _unfinished(pks), links
     if unfinished:
         open_pks = {node.pk for node in unfinished}
         made = {link.target_id for link in links if link.source_id in open_pks and _is(link, LinkType.CREATE)}
@@ -102,7 +102,7 @@ def select(roots: Sequence[orm.Node], callers: bool = True) -> Selection:
         states = ', '.join(f'{node.process_label} <{node.pk}>' for node in roots if isinstance(node, orm.ProcessNode))
         raise ValueError(f'{states} runs and no calculation of it has ended: there is nothing to take away yet')
     selection = Selection(list(roots), pks, unfinished, rules=rules, links=links)
-    selection.names = _names(selection)
+    selection.names = _names(selection, named_by)
     return selection
 
 
@@ -137,21 +137,23 @@ def words(text: str) -> str:
     return re.sub(r'[^A-Za-z0-9._+-]+', '_', text).strip('._').lower()
 
 
-def _names(selection: Selection) -> dict[int, str]:
+def _names(selection: Selection, links: Sequence[Any]) -> dict[int, str]:
     """Return a unique name for each data node: by the output it is, below the stage that gave it out."""
     labels: dict[int, str] = {}
     uuids: dict[int, str] = {}
-    for part in chunks(selection.pks):
+    processes = {link.source_id for link in links} | selection.pks
+    for part in chunks(processes):
         query = orm.QueryBuilder().append(
             orm.ProcessNode, filters={'id': {'in': part}}, project=['id', 'attributes.process_label']
         )
         labels |= {pk: str(label or '') for pk, label in query.all()}
+    for part in chunks(selection.pks):
         query = orm.QueryBuilder().append(orm.Data, filters={'id': {'in': part}}, project=['id', 'uuid'])
         uuids |= dict(query.all())
     outputs: dict[int, list[tuple[str, int]]] = {}
     calls: dict[int, list[tuple[str, int]]] = {}
     inputs: dict[int, str] = {}
-    for link in sorted(selection.links, key=lambda link: (link.source_id, link.target_id)):
+    for link in sorted(links, key=lambda link: (link.source_id, link.target_id)):
         if _is(link, LinkType.RETURN, LinkType.CREATE):
             outputs.setdefault(link.source_id, []).append((link.link_label, link.target_id))
         elif _is(link, LinkType.CALL_CALC, LinkType.CALL_WORK):
@@ -170,7 +172,8 @@ def _names(selection: Selection) -> dict[int, str]:
             continue
         seen.add(process)
         for label, pk in outputs.get(process, ()):
-            names.setdefault(pk, _joined(prefix, label))
+            if pk in uuids:
+                names.setdefault(pk, _joined(prefix, label))
         for label, pk in calls.get(process, ()):
             own = labels.get(pk, '') if label in ('CALL', 'CALL_CALC', 'CALL_WORK') else label
             queue.append((pk, _joined(prefix, own)))

@@ -260,6 +260,8 @@ def test_a_running_study_gives_what_has_ended(study, tmp_path, other_profile):
     assert any('had not ended' in warning for warning in made.warnings)
     manifest = json.loads((tmp_path / 'out' / 'manifest.json').read_text())
     assert manifest['unfinished'] == [{'uuid': study.uuid, 'process': 'StudyWorkChain'}]
+    # By the stage of the study that is open, although the study itself is not there.
+    assert (tmp_path / 'out' / 'frames' / 'sampling.frames').is_dir()
     uuid = study.uuid
     (results,) = [node.outputs.results for node in study.called if node.process_label == 'diffusion']
     ancestors = {step.node.uuid for step in trace(results)}
