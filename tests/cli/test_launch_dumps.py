@@ -8,6 +8,7 @@ from aiida import orm
 from click.testing import CliRunner
 from launch_samples import MODEL, record_codes
 
+from aiida_softclay.calculations.potcars import upload_placeholder_family
 from aiida_softclay.cli.launch import launch
 from aiida_softclay.cli.launching import bytes_text
 from aiida_softclay.workflows.conductivity import ConductivityWorkChain
@@ -75,6 +76,20 @@ def test_the_place_of_large_dumps_is_in_the_plan(profile, salt, potential, reade
     ) in text
     # A dry run leaves nothing behind.
     assert orm.QueryBuilder().append(orm.ProcessNode).count() == 0
+
+
+def test_a_code_is_made_where_the_program_is(profile, salt, potential):
+    text = text_of('constant-strain', salt.pk, '--potential', potential.pk, '--max-retrieved', '1e-9')
+    assert f'read there by analyse@{profile.label}.' in text
+    assert orm.load_code(f'analyse@{profile.label}').default_calc_job_plugin == 'softclay.analysis'
+
+
+def test_a_study_says_it_of_all_its_runs(profile, reader):
+    upload_placeholder_family('placeholders', ['Li', 'Ga', 'F', 'Cl'])
+    reader()
+    text = text_of('study', '2LiCl-GaF3', '--max-retrieved', '1e-6', '--stash', '/archive/me')
+    assert 'Too large to be retrieved: amorphous, stress_pulse, constant_strain, conductivity. Raw dumps of' in text
+    assert f'stay on {profile.label}, read there by readers@{profile.label}, copied to /archive/me.' in text
 
 
 def test_the_code_is_the_one_on_that_computer(profile, salt, potential, reader, aiida_computer_local):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
-from md_samples import ARGON, argon, reports
+from aiida.manage.caching import enable_caching
+from md_samples import ARGON, argon, reports, run_md
 from test_conductivity_runs import SALT, numbers_of, salt
 
 from aiida_softclay.calculations.md_plan import MdPlan
@@ -177,3 +178,23 @@ def test_jobs_run_where_the_frames_are(lmp_code, analyse_code, aiida_computer_lo
     ):
         with pytest.raises(ValueError, match=sentence):
             run_get_node(MdWorkChain, **base, **changes)
+
+
+@pytest.mark.engine
+def test_copies_of_dumps_and_restart_files_share_a_folder(aiida_profile_clean, lmp_code, tmp_path):
+    stash = tmp_path / 'kept'
+    stages = [{'name': 'hold', 'kind': 'nvt', 'duration_ps': 0.2, 'temperature_K': 50}]
+    kept = {'max_retrieved_bytes': 0, 'dump_stash': str(stash), 'restart_stash': str(stash)}
+    node = run_md(lmp_code, stages, argon(2), others=kept)
+    (folder,) = dict(node.outputs.stashed_dumps).values()
+    names = {path.name for path in Path(folder.target_basepath).iterdir()}
+    assert {'hold.dump.bin', 'hold.end.restart'} <= names
+    # Dumps that are retrieved are not copied.
+    node = run_md(lmp_code, stages, argon(2), others={**kept, 'max_retrieved_bytes': 10**9}, seed=8)
+    assert 'stashed_dumps' not in node.outputs
+    assert not any(path.name == 'hold.dump.bin' for path in stash.rglob('*') if folder.target_basepath not in str(path))
+    # A job of an earlier launch, which copied nothing, is not taken for one that does.
+    run_md(lmp_code, stages, argon(2), others={'max_retrieved_bytes': 0}, seed=9)
+    with enable_caching(identifier='aiida.calculations:softclay.lammps'):
+        again = run_md(lmp_code, stages, argon(2), others={'max_retrieved_bytes': 0, 'dump_stash': str(stash)}, seed=9)
+    assert 'stashed_dumps' in again.outputs
