@@ -39,7 +39,7 @@ def write_program(folder: Path) -> str:
 
 
 def write_choice(folder: Path, complete: str) -> str:
-    """Write a script that starts LAMMPS without plugins unless its input asks for a deep potential; return its path.
+    """Write a script that starts LAMMPS without plugins unless its input asks for them; return its path.
 
     The complete program imports TensorFlow in Python and again in LAMMPS before it reads its input: seconds that
     hundreds of runs with classical potentials would wait for.
@@ -48,7 +48,7 @@ def write_choice(folder: Path, complete: str) -> str:
     script.write_text(
         '#!/bin/sh\nbefore=\n'
         'for word in "$@"; do\n    case $before in -in|-i) input=$word ;; esac\n    before=$word\ndone\n'
-        f'if [ -z "$input" ] || grep -qs deepmd "$input"; then exec {complete} "$@"; fi\n'
+        f'if [ -z "$input" ] || grep -qsE "deepmd|^info" "$input"; then exec {complete} "$@"; fi\n'
         f'{SETTINGS}exec {program()} "$@"\n'
     )
     script.chmod(0o755)
