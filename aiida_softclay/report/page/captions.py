@@ -69,9 +69,9 @@ DEFINITIONS = {
     'layers': 'Mean D²min in layers of the cell, against strain: a shear band is a stripe.',
     'plasticity.classes': 'g(r) about the atoms of largest and of smallest D²min (as gupta2023, Fig. 2f); bands are '
     'one standard error.',
-    'd2min': f'Distribution of D²min over atoms and pairs of frames, with the limits of its classes; {D2MIN}.',
-    'snapshot': f'The cell at the end of a step of strain, its atoms coloured by their D²min in this step; {D2MIN}. '
-    'All snapshots of a run have one scale (as gupta2023, Fig. 2).',
+    'd2min': 'Distribution of D²min over atoms and pairs of frames, with the limits of its classes.',
+    'snapshot': 'The cell at the end of a step of strain, its atoms coloured by their D²min in this step. All '
+    'snapshots of a run have one scale (as gupta2023, Fig. 2).',
     'residual_strain': 'Strain that is left after the last release against the stress of the pulse; full marks are '
     'plastic, empty ones elastic, the grey band is the thermal noise.',
     'rate_dependence': 'Yield stress against the rate of strain; bars are one standard error.',
@@ -126,6 +126,11 @@ DEFINITIONS = {
     'validation.msd': 'Mean squared displacement of one start by engine (solid) and potential (dashed); bands are one '
     'standard error.',
 }  # fmt: skip
+#: Panel to the beginning of the names of its numbers, where not all numbers of the analysis belong to it.
+NUMBERS_OF = {
+    'plasticity': 'd2min', 'd2min': 'd2min', 'snapshot': 'd2min', 'zones': 'shear_zones', 'layers': 'shear_band',
+    'classes': 'coordination',
+}  # fmt: skip
 
 
 def definition_of(analysis: str, panel: str, prefix: str = '') -> str:
@@ -147,15 +152,16 @@ def definition_of(analysis: str, panel: str, prefix: str = '') -> str:
     return ''
 
 
-def window_text(rows: Iterable[Mapping[str, Any]]) -> str:
+def window_text(rows: Iterable[Mapping[str, Any]], panel: str = '') -> str:
     """Return the windows of the numbers beside a figure.
 
-    >>> window_text([{'name': 'diffusivity.Li', 'window': [1.0, 3.0], 'window_unit': 'ps'}])
+    >>> window_text([{'name': 'diffusivity.Li', 'window': [1.0, 3.0], 'window_unit': 'ps'}], 'msd')
     'Window 1 to 3 ps (diffusivity.Li).'
     """
     found: dict[tuple[float, float, str], list[str]] = {}
+    beginning = NUMBERS_OF.get(panel, NUMBERS_OF.get(panel.partition('_')[0], ''))
     for row in rows:
-        if row.get('window'):
+        if row.get('window') and row['name'].startswith(beginning):
             low, high = row['window']
             unit = unit_text(row.get('window_unit') or '1')
             found.setdefault((low, high, unit), []).append(row['name'])

@@ -99,7 +99,7 @@ def content_of(root: orm.ProcessNode) -> Content:
     ValueError
         If it is nothing that this package computes.
     """
-    parts = parts_of(root)
+    parts, left_out = parts_of(root)
     if not parts[0].is_ours:
         raise ValueError(
             f'{root.process_label} <{root.pk}> is no study, stage, experiment or analysis of this package: '
@@ -109,12 +109,25 @@ def content_of(root: orm.ProcessNode) -> Content:
     context = context_of(parts)
     command, overrides = launch_command(root, parts[0].entry_point)
     return Content(
-        root=root, title=title_of(parts, context), facts=facts_of(parts, context), caution=caution_of(parts, context),
-        missing=missing_sentences(root, parts), stages=[_stage(part) for part in parts], warnings=warnings_of(tables),
-        chain=chain_of(parts), potential=potential_facts(parts), figures=figures_of(parts), cells=cell_figures(parts),
-        tables=tables, scorecard=scorecard_rows(parts), codes=codes_of(parts), versions=versions_of(parts),
-        seeds=seeds_of(parts), command=command, overrides=overrides,
-    )  # fmt: skip
+        root=root,
+        title=title_of(parts, context),
+        facts=facts_of(parts, context),
+        caution=caution_of(parts, context),
+        missing=missing_sentences(root, parts, left_out),
+        stages=[_stage(part) for part in parts],
+        warnings=warnings_of(tables),
+        chain=chain_of(parts),
+        potential=potential_facts(parts),
+        figures=figures_of(parts),
+        cells=cell_figures(parts),
+        tables=tables,
+        scorecard=scorecard_rows(parts),
+        codes=codes_of(parts),
+        versions=versions_of(parts),
+        seeds=seeds_of(parts),
+        command=command,
+        overrides=overrides,
+    )
 
 
 def context_of(parts: list[Part]) -> dict[str, Any]:
@@ -143,7 +156,7 @@ def material_of(parts: list[Part], context: dict[str, Any]) -> str:
 def title_of(parts: list[Part], context: dict[str, Any]) -> str:
     """Return the heading of a report."""
     material = material_of(parts, context)
-    return f'{material}: {parts[0].title.lower()}' if material else parts[0].title
+    return f'{parts[0].title} of {material}' if material else parts[0].title
 
 
 def facts_of(parts: list[Part], context: dict[str, Any]) -> list[tuple[str, str]]:

@@ -115,9 +115,10 @@ def _figure(
         # A curve that is not as expected must not cost the reader the rest of the report.
         problem = f'{panel} could not be drawn: {error}'
     chapter = 'potential' if analysis in ('fit', 'validation') else CHAPTER_OF.get(analysis, 'other')
+    window = window_text(rows, panel.removeprefix(prefix))
     return Figure(
-        picture, panel, chapter, definition_of(analysis, panel, prefix), window_text(rows), _scale(context),
-        [node.pk], part.node.pk, problem,
+        picture, panel, chapter, definition_of(analysis, panel, prefix), window, _scale(context), [node.pk],
+        part.node.pk, problem,
     )  # fmt: skip
 
 

@@ -169,6 +169,9 @@ def value_text(value: float | None, error: float | None) -> str:
     """
     if value is None:
         return 'undetermined'
+    if error is not None and 0 < error < 1e-6 * abs(value):
+        # The error of rounding, as of a number that a law fixes: its digits would hide the value.
+        return f'{power_text(value, 6)} ± {power_text(error, 2)}'
     text = format_value(value, error)
     mantissa, mark, exponent = text.partition('e') if 'und' not in text else (text, '', '')
     if mark:

@@ -46,6 +46,8 @@ STUDY = (
     ('stress_pulse', 'The stress pulses', False),
     ('constant_strain', 'The constant strain rate', False),
 )
+#: Most processes launched on the outputs of a study that its report shows: a glass may serve hundreds.
+MOST_LATER = 24
 
 
 @dataclass(frozen=True)
@@ -120,28 +122,34 @@ def state_of(node: orm.ProcessNode) -> str:
     return 'paused' if getattr(node, 'paused', False) else str(node.process_state.value)
 
 
-def parts_of(root: orm.ProcessNode) -> list[Part]:
+def parts_of(root: orm.ProcessNode, most_later: int = MOST_LATER) -> tuple[list[Part], int]:
     """Return the processes of a report.
 
     Parameters
     ----------
     root : aiida.orm.ProcessNode
         A study, a stage, an experiment, or an analysis.
+    most_later : int
+        Most processes that were launched on its outputs, the newest.
 
     Returns
     -------
-    list of Part
+    parts : list of Part
         The root first, then the fit of a potential that was given, what the root called depth first, and what was
         launched later on the outputs of all of these.
+    left_out : int
+        Processes beyond the most.
     """
     parts = [Part(root, '', 'root'), *_before(root), *_called(root)]
     known = {part.node.pk for part in parts}
-    fresh = parts
+    fresh, later = parts, []
     while fresh:
         fresh = [part for part in _later(fresh) if part.node.pk not in known]
         known |= {part.node.pk for part in fresh}
-        parts += fresh
-    return parts
+        later += fresh
+    later.sort(key=lambda part: part.node.pk)
+    left_out = max(0, len(later) - most_later)
+    return [*parts, *later[left_out:]], left_out
 
 
 def _called(node: orm.ProcessNode, relation: str = 'called') -> Iterator[Part]:
@@ -216,7 +224,7 @@ def _later(parts: Iterable[Part]) -> list[Part]:
     return [Part(node, '', 'later') for pk, node in sorted(found.items()) if node.caller is None]
 
 
-def missing_sentences(root: orm.ProcessNode, parts: Iterable[Part]) -> list[str]:
+def missing_sentences(root: orm.ProcessNode, parts: Iterable[Part], left_out: int = 0) -> list[str]:
     """Return a sentence for each stage of a study that did not run, and for each process that did not end well.
 
     Parameters
@@ -224,6 +232,8 @@ def missing_sentences(root: orm.ProcessNode, parts: Iterable[Part]) -> list[str]
     root : aiida.orm.ProcessNode
     parts : iterable of Part
         Those of the root.
+    left_out : int
+        Processes launched on its outputs that are not among them.
 
     Returns
     -------
@@ -253,6 +263,8 @@ def missing_sentences(root: orm.ProcessNode, parts: Iterable[Part]) -> list[str]
                 said.append(f'{name} is not part of this study: its potential <{root.inputs.potential.pk}> was given.')
             else:
                 said.append(f'{name} {"did not run" if root.is_terminated else "has not started yet"}.')
+    if left_out:
+        said.append(f'{left_out} older processes that were launched on its outputs are not shown.')
     return said
 
 
