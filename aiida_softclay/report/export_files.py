@@ -118,15 +118,21 @@ def write_structures(selection: Selection, folder: Path, tell: Tell) -> Iterator
     for done, (node, uuids) in enumerate(found, start=1):
         periodic = all(node.pbc)
         target = folder / (selection.names[node.pk] + ('.cif' if periodic else '.xyz'))
-        formula = node.get_formula(mode='hill_compact')
         if periodic:
             target.write_text(f'# AiiDA node {node.uuid}\n{_cif(node)}', encoding='utf-8')
         else:
             node.get_ase().write(target, format='xyz')
         maker = node.creator
         made = f', by {maker.process_label}' if maker is not None else ', given'
-        yield Taken(target, f'{formula}, {len(node.sites)} atoms{made}', uuids)
+        yield Taken(target, f'{_formula(node)}, {len(node.sites)} atoms{made}', uuids)
         tell('structures', done, len(found))
+
+
+def _formula(node: orm.StructureData) -> str:
+    if node.is_alloy or node.has_vacancies:
+        return str(node.get_formula())
+    # Metals first, as in the names of frames and trajectories.
+    return str(node.get_ase().symbols.formula.format('metal'))
 
 
 def _cif(node: orm.StructureData) -> str:

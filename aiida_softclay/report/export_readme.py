@@ -29,8 +29,7 @@ With aiida-softclay {version} installed, or another version whose AiiDA reads th
 ```console
 $ verdi profile setup core.sqlite_dos --profile-name take-away --email me@example.org --non-interactive
 $ verdi -p take-away archive import archive.aiida
-$ softclay -p take-away results {uuid}
-$ softclay -p take-away trace {uuid}
+{look}
 ```
 
 Keys (pk) are new in each profile, uuids stay. A profile that has the same study already keeps its nodes as they are.
@@ -108,11 +107,21 @@ def readme(
     ]
     lines += ['', '## Units', '', UNITS]
     if 'archive' in parts:
-        lines += ['## Load it into AiiDA', '', ARCHIVE.format(version=version, uuid=selection.roots[0].uuid)]
+        lines += ['## Load it into AiiDA', '', ARCHIVE.format(version=version, look='\n'.join(_look(selection)))]
     lines += [_filled(USES[part], selection) for part in parts if part in USES]
     if plan is not None:
         lines += left_out(plan)
     return '\n'.join(lines).rstrip() + '\n'
+
+
+def _look(selection: Selection) -> list[str]:
+    """Return what to type to see what was asked for, or what of it has ended."""
+    there = [node for node in selection.roots if node.pk in selection.pks]
+    if not there:
+        return ['$ softclay -p take-away results']
+    program = '$ softclay -p take-away'
+    shown = [f'{program} results {node.uuid}' for node in there if isinstance(node, orm.ProcessNode)][:1]
+    return [*shown, f'{program} trace {there[0].uuid}']
 
 
 def _cell(text: str) -> str:
@@ -151,23 +160,29 @@ def describe_root(node: orm.Node) -> str:
 
 def engines(selection: Selection) -> list[str]:
     """Return who computed the numbers and the labels, and at which scale, from what the nodes say themselves."""
-    found: dict[str, None] = {}
+    found: dict[str, set[int]] = {}
     for node in selection.nodes(orm.Dict, **{'attributes.schema': {'like': 'softclay-results%'}}):
         context = node.base.attributes.get('context', {}) or {}
+        engine = context.get('engine')
+        if not engine or not isinstance(engine, dict | str):
+            continue
         parts = [
             f'{name} {context[key]}'
-            for key, name in (('mixture', 'mixture'), ('protocol', 'scale'), ('n_atoms', 'atoms'))
-            if context.get(key) not in (None, '') and isinstance(context[key], str | int | float)
-        ]  # fmt: skip
-        engine = context.get('engine')
-        engine = engine_text(engine) if isinstance(engine, dict | str) else ''
-        if engine:
-            found[f'* numbers: {engine}' + (f' ({", ".join(parts)})' if parts else '')] = None
+            for key, name in (('mixture', 'mixture'), ('protocol', 'scale'))
+            if context.get(key)
+        ]
+        line = f'* numbers: {engine_text(engine)}' + (f' ({", ".join(parts)})' if parts else '')
+        found.setdefault(line, set())
+        if isinstance(context.get('n_atoms'), int):
+            found[line].add(context['n_atoms'])
+    lines = [
+        line + (f'; atoms: {", ".join(map(str, sorted(atoms)))}' if atoms else '') for line, atoms in found.items()
+    ]
     from aiida_softclay.data.frames import FramesData
 
-    for node in selection.nodes(FramesData):
-        found[f'* labels of the frames: {engine_text(node.engine) or "unknown"}'] = None
-    lines = list(found) or ['* not stated by the nodes']
+    labels = dict.fromkeys(engine_text(node.engine) or 'unknown' for node in selection.nodes(FramesData))
+    lines += [f'* labels of the frames: {text}' for text in labels]
+    lines = lines or ['* not stated by the nodes']
     return [*lines, '', 'What a model computed is that model’s number; it is no result of density functional theory.']
 
 
