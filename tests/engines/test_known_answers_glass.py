@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aiida import orm
 from aiida.engine import run_get_node
-from ase.build import bulk
-from ase.units import GPa, kB
+from kob_andersen import KELVIN, KOB_ANDERSEN, PRESSURE, SIGMA, mixture
 
 from aiida_softclay.analysis.glass_transition import glass_transition
 from aiida_softclay.analysis.quantity import check_results
 from aiida_softclay.workflows.glass_transition import GlassTransitionWorkChain
 
 pytestmark = pytest.mark.engine
-EPSILON, SIGMA = 0.010340, 3.4
-#: Units of energy over kB, and of pressure.
-KELVIN, PRESSURE = EPSILON / kB, EPSILON / SIGMA**3 / GPa
-#: Kob and Andersen, Phys. Rev. E 51, 4626 (1995), in units of argon. B is calcium, whose mass is that of argon to
-#: 0.3 %, as in the model, which has one mass.
-KOB_ANDERSEN = {
-    'pair_lines': {
-        'elements': ['Ar', 'Ca'],
-        'lines': [
-            f'pair_style lj/cut {2.5 * SIGMA}',
-            f'pair_coeff 1 1 {EPSILON} {SIGMA}',
-            f'pair_coeff 1 2 {1.5 * EPSILON} {0.8 * SIGMA} {2.5 * 0.8 * SIGMA}',
-            f'pair_coeff 2 2 {0.5 * EPSILON} {0.88 * SIGMA} {2.5 * 0.88 * SIGMA}',
-        ],
-    }
-}
 #: Critical temperature of mode coupling at the density 1.2 (Kob and Andersen (1995); Coslovich, Ozawa and Kob,
 #: Eur. Phys. J. E 41, 62 (2018)), and the onset of slow dynamics (Sastry, Debenedetti and Stillinger, Nature 393, 554
 #: (1998)). A liquid that is cooled by 0.05 of its units per unit of time freezes between them.
@@ -37,15 +19,6 @@ CRITICAL, ONSET = 0.435, 1.0
 #: Temperatures at which the dynamics of the model is the same grow as this power of the density (Pedersen, Schrøder
 #: and Dyre, Phys. Rev. Lett. 105, 157801 (2010)).
 POWER = 5.16
-N_ATOMS = 500
-
-
-def mixture(seed):
-    """80 % A and 20 % B on random sites of a crystal, which melts at once."""
-    atoms = bulk('Ar', 'fcc', a=5.1, cubic=True) * (5, 5, 5)
-    order = np.random.default_rng(seed).permutation(N_ATOMS)
-    atoms.symbols[order[: N_ATOMS // 5]] = 'Ca'
-    return orm.StructureData(ase=atoms)
 
 
 def cool(code, seed):
