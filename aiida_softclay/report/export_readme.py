@@ -27,13 +27,18 @@ ARCHIVE = """\
 With aiida-softclay {version} installed, or another version whose AiiDA reads the archive:
 
 ```console
-$ verdi profile setup core.sqlite_dos --profile-name take-away --email me@example.org --non-interactive
+$ verdi profile setup core.sqlite_dos --profile-name take-away --email me@example.org --broker none --non-interactive
 $ verdi -p take-away archive import archive.aiida
 {look}
 ```
 
 Keys (pk) are new in each profile, uuids stay. A profile that has the same study already keeps its nodes as they are.
-"""
+`core.zeromq` instead of `none` lets the profile compute. To look and not to import:
+
+```console
+$ verdi profile setup core.sqlite_zip --profile-name look --filepath archive.aiida --email me@example.org --broker none --non-interactive
+```
+"""  # noqa: E501 - a command is one line
 
 USES = {
     'frames': """\

@@ -31,14 +31,20 @@ def test_commands_of_the_readme(aiida_profile_clean, tmp_path):
         **os.environ, 'AIIDA_PATH': str(home), 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
     }  # fmt: skip
     commands = re.findall(r'^\$ (.*)$', (folder / 'README.md').read_text(), re.MULTILINE)
-    assert [line.split()[0] for line in commands] == ['verdi', 'verdi', 'softclay', 'softclay']
+    assert [line.split()[0] for line in commands] == ['verdi', 'verdi', 'softclay', 'softclay', 'verdi']
     outputs = []
     for line in commands:
         words = shlex.split(line) + (['--format', 'json'] if line.startswith('softclay') else [])
         done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f'{line}\n{done.stdout}{done.stderr}'
         outputs.append(done.stdout)
-    numbers, steps = (json.loads(output) for output in outputs[2:])
+    numbers, steps = (json.loads(output) for output in outputs[2:4])
+    # The last one reads the archive where it lies.
+    look = subprocess.run(
+        ['softclay', '-p', 'look', 'trace', study.uuid, '--format', 'json'],
+        cwd=folder, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert [row['uuid'] for row in json.loads(look.stdout)] == [row['uuid'] for row in steps]
     here = json.loads(results_table(process=study).to_json(orient='records', date_format='iso'))
     for row in (*numbers, *here):
         row.pop('process_pk')
