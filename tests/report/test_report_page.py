@@ -16,12 +16,12 @@ from figure_samples import outputs_of
 from report_samples import CHGNET, HOSTILE, MIXTURE, Study, calcfunction, number, table, workchain
 
 from aiida_softclay.report import registry
-from aiida_softclay.report.page import content_of, render_page, write_report
+from aiida_softclay.report.page import content_of, figures, render_page, write_report
 from aiida_softclay.report.page.captions import CHAPTER_OF, DEFINITIONS, definition_of
 from aiida_softclay.report.page.chain import LAYERS
 from aiida_softclay.report.page.inputs import launch_command
 from aiida_softclay.report.page.numbers import value_text
-from aiida_softclay.report.page.pictures import panel_picture, plain
+from aiida_softclay.report.page.pictures import Picture, panel_picture, plain
 from aiida_softclay.report.registry import Source, panels_from
 from aiida_softclay.report.scorecard_table import scorecard
 
@@ -211,8 +211,8 @@ def test_figures_have_captions_with_definition_scale_and_nodes(whole):
         'pair_distributions', 'neighbours', 'stress_pulse', 'constant_strain', 'plasticity', 'd2min', 'msd',
         'conductivities', 'learning_energy', 'learning_force', 'test_energy', 'test_force', 'equilibration', 'census',
     } <= set(drawn)  # fmt: skip
-    window = whole.study.stages['conductivity']['context']['window_ps']
-    assert f'{window[0]:.3g} to {window[1]:.3g} ps' in drawn['msd'].window
+    window = whole.study.stages['conductivity']['numbers'][0]['window']
+    assert f'Window {window[0]:.3g} to {window[1]:.3g} ps (diffusivity.Li' in drawn['msd'].window
     assert 'demo' in drawn['msd'].scale
     assert drawn['test_force'].chapter == 'potential'
 
@@ -320,7 +320,15 @@ def test_scorecard_holds_numbers_of_this_process_only(aiida_profile):
         assert row['verdict'] == 'indicative'
 
 
-def test_failed_study_reports_what_there_is(aiida_profile, tmp_path):
+@pytest.fixture
+def sketches(monkeypatch):
+    """Leave out the drawing, where a test is about everything else."""
+    picture = Picture('data:,', 'A picture that nobody looks at', 1, 1)
+    monkeypatch.setattr(figures, 'panel_picture', lambda node, draw: picture)
+    monkeypatch.setattr(figures, 'cell_picture', lambda structure, about: picture)
+
+
+def test_failed_study_reports_what_there_is(aiida_profile, tmp_path, sketches):
     message = 'the amorphous model failed: 3 atoms < lost & gone'
     study = Study(tmp_path, glass=False, exit_status=403, message=message)
     content = content_of(study.node)
@@ -341,7 +349,7 @@ def test_failed_study_reports_what_there_is(aiida_profile, tmp_path):
     assert 'There is no structure to draw yet.' in page.text
 
 
-def test_study_that_runs_says_so(aiida_profile, tmp_path):
+def test_study_that_runs_says_so(aiida_profile, tmp_path, sketches):
     study = Study(tmp_path, glass=False, fitted=False, state='running')
     content = content_of(study.node)
     assert content.missing[0] == f'The study <{study.node.pk}> has not ended yet: this is what there is so far.'
@@ -363,7 +371,7 @@ def test_process_that_raised_is_told_in_its_last_line(aiida_profile):
     assert 'secret.py' not in render_page(content)
 
 
-def test_single_experiment_has_a_page_with_its_potential(whole):
+def test_single_experiment_has_a_page_with_its_potential(whole, sketches):
     child = next(node for node in whole.study.node.called if node.process_label == 'ConductivityWorkChain')
     content = content_of(child)
     assert {'msd', 'conductivities', 'learning_energy'} <= {figure.title for figure in content.figures}

@@ -152,7 +152,7 @@ def launch_command(process: orm.ProcessNode, entry_point: str) -> tuple[str, str
     text = ''
     if changed:
         words += ['--overrides', 'overrides.yaml']
-        text = yaml.safe_dump(changed, sort_keys=False, allow_unicode=True, default_flow_style=None)
+        text = yaml.safe_dump(changed, sort_keys=False, allow_unicode=True)
     return shlex.join(words), text
 
 
