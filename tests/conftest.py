@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,14 @@ def _do_not_wait_for_the_disk(connection, _record):
         connection.execute('PRAGMA synchronous=OFF')
 
 
+# For the same reason: the repository waits for the disk with every file.
+os.fsync = lambda _file: None
+
+
 # Two test workers or a daemon beside the tests must not oversubscribe a two-core machine.
 THREADS = '1'
+#: Pause between two looks at a child that runs.
+POLL_S = 0.2
 for _variable in ('OMP_NUM_THREADS', 'DP_INTRA_OP_PARALLELISM_THREADS', 'DP_INTER_OP_PARALLELISM_THREADS'):
     os.environ.setdefault(_variable, THREADS)
 
@@ -71,12 +78,15 @@ def vasp_program() -> str:
 
 @pytest.fixture(scope='session')
 def aiida_profile(aiida_profile):
-    """The throw-away profile; without a broker its runner asks for ended children, by default once a minute."""
-    from aiida.manage import get_manager
-    from aiida.manage.configuration import get_config
+    """The throw-away profile, whose runner asks for ended children a few times a second.
 
-    get_config().set_option('runner.poll.interval', 1, scope=aiida_profile.name)
-    get_manager().reset_runner()
+    AiiDA lets the runner of a profile for tests ask without a pause, which takes a whole core from the engines.
+    """
+    from aiida.manage import get_manager
+
+    manager = get_manager()
+    manager.create_runner = partial(manager.create_runner, poll_interval=POLL_S)
+    manager.reset_runner()
     return aiida_profile
 
 
