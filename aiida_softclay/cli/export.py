@@ -64,6 +64,10 @@ class Megabytes(click.ParamType):
     help='Leave the files of larger trajectories out of the archive, MB.',
 )  # fmt: skip
 @click.option(
+    '--leave-out', multiple=True, metavar='PATTERN',
+    help='Leave files of such a name out of the archive, "*.png"; may be repeated.',
+)  # fmt: skip
+@click.option(
     '--stride', type=click.IntRange(min=1), default=1, show_default=True,
     help='Of the part trajectories (XTC), every so many frames.',
 )  # fmt: skip
@@ -74,7 +78,7 @@ class Megabytes(click.ParamType):
 @click.option('-f', '--force', is_flag=True, help='Replace an earlier export.')
 @click.option('--dry-run', is_flag=True, help='Only print the parts and their bytes.')
 @decorators.with_dbenv()
-def export(nodes, target, parts, with_trajectories, bulk_above, stride, no_callers, force, dry_run):
+def export(nodes, target, parts, with_trajectories, bulk_above, leave_out, stride, no_callers, force, dry_run):
     """Write studies or data (PK, uuid or label) with their whole provenance to DIR, or FILE.zip or FILE.tar.gz.
 
     An AiiDA archive without POTCARs and bulk trajectories, labelled frames, potentials, structures, density maps,
@@ -95,7 +99,7 @@ def export(nodes, target, parts, with_trajectories, bulk_above, stride, no_calle
     progress = Progress()
     started = time.monotonic()
     try:
-        options = Options(parts or DEFAULT_PARTS, with_trajectories, bulk_above, stride, not no_callers)
+        options = Options(parts or DEFAULT_PARTS, with_trajectories, bulk_above, leave_out, stride, not no_callers)
         if dry_run:
             check_target(target, force)
             print_sizes(*sizes_of(nodes, options, progress))

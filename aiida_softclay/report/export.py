@@ -44,6 +44,8 @@ class Options:
         Whether the archive keeps trajectories of any size.
     bulk_above : int
         Size above which it does not, bytes.
+    leave_out : tuple of str
+        Patterns of names of files that it does not keep either.
     stride : int
         Of the part ``trajectories`` every so many frames.
     callers : bool
@@ -53,6 +55,7 @@ class Options:
     parts: tuple[str, ...] = DEFAULT_PARTS
     with_trajectories: bool = False
     bulk_above: int = BULK_ABOVE
+    leave_out: tuple[str, ...] = ()
     stride: int = 1
     callers: bool = True
 
@@ -109,7 +112,7 @@ def dry_run(
         if part not in options.parts:
             continue
         if part == 'archive':
-            plan = export_archive.plan_archive(selection, options.limit, tell)
+            plan = export_archive.plan_archive(selection, options.limit, options.leave_out, tell)
             out = sum(item.bytes for item in plan.left_out)
             note = f'{len(plan.left_out)} files of {out:,} bytes are left out' if plan.left_out else ''
             sizes.append(PartSize(part, len(selection.pks), plan.bytes, False, note))
@@ -193,7 +196,7 @@ def take_away(
         for part in PARTS:
             if part in options.parts:
                 if part == 'archive':
-                    plan = export_archive.plan_archive(selection, options.limit, tell)
+                    plan = export_archive.plan_archive(selection, options.limit, options.leave_out, tell)
                     groups = export_archive.committees(selection)
                     export_archive.write_archive(selection, plan, content / ARCHIVE, groups, tell)
                     about = f'AiiDA archive of {len(selection.pks)} nodes: `verdi archive import {ARCHIVE}`'

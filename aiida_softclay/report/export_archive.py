@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,6 +31,7 @@ from aiida_softclay.report.export_potcar import holds_potcar, is_potcar_name, te
 from aiida_softclay.report.export_selection import Selection, chunks
 
 LICENSED, BULK = 'POTCAR, which the licence of VASP forbids to pass on', 'bulk trajectory'
+ASKED = 'left out as asked'
 #: Raw trajectories in the folders of jobs; nodes of trajectories are told by their type.
 BULK_ENDINGS = ('.lammpstrj', '.lammpstrj.gz', '.dcd', '.xtc', '.trr', '.dump', '.dump.gz', 'XDATCAR')
 TRAJECTORY_TYPE, POTCAR_FILE_TYPE = 'data.softclay.trajectory.', 'data.vasp.potcar_file.'
@@ -60,7 +62,7 @@ class LeftOut:
     bytes : int
         Its size.
     reason : str
-        :data:`LICENSED` or :data:`BULK`.
+        :data:`LICENSED`, :data:`BULK` or :data:`ASKED`.
     location : dict
         Profile that has it (name, uuid) and the folders of the jobs that made it (computer, host, path).
     """
@@ -102,7 +104,9 @@ class ArchivePlan:
         return found
 
 
-def plan_archive(selection: Selection, bulk_above: int | None, tell: Tell = lambda *_: None) -> ArchivePlan:
+def plan_archive(
+    selection: Selection, bulk_above: int | None, leave_out: Sequence[str] = (), tell: Tell = lambda *_: None
+) -> ArchivePlan:
     """Look at every file of the provenance and decide which are left out.
 
     Parameters
@@ -111,6 +115,8 @@ def plan_archive(selection: Selection, bulk_above: int | None, tell: Tell = lamb
         The nodes.
     bulk_above : int or None
         Trajectories of more bytes are left out; ``None`` keeps all.
+    leave_out : sequence of str
+        Shell-style patterns; files whose name matches one are left out.
     tell : callable
         Called with ('reading files', done, all).
 
@@ -131,6 +137,8 @@ def plan_archive(selection: Selection, bulk_above: int | None, tell: Tell = lamb
             reason = LICENSED
         elif bulky and bulk_above is not None and size > bulk_above:
             reason = BULK
+        elif any(fnmatch(path.rpartition('/')[2], pattern) for pattern in leave_out for *_, path in places):
+            reason = ASKED
         elif holds_potcar(stream):
             reason = LICENSED
         if reason:
@@ -199,7 +207,7 @@ def _locate(plan: ArchivePlan, selection: Selection) -> None:
             makers.setdefault(link.target_id, []).append(link.source_id)
     for item in plan.left_out:
         item.location = {'profile': profile.name, 'profile_uuid': profile.uuid}
-        if item.reason == BULK:
+        if item.reason != LICENSED:
             item.location['remote'] = _remote_folders(item.pk, makers)
 
 

@@ -70,9 +70,12 @@ def write_frames(selection: Selection, folder: Path, tell: Tell) -> Iterator[Tak
         tell('frames', done, len(sets))
 
 
-def potentials(selection: Selection) -> list[PotentialData]:
-    """Return each model once."""
-    return list({node.md5: node for node in reversed(list(selection.nodes(PotentialData)))}.values())[::-1]
+def potentials(selection: Selection) -> dict[PotentialData, list[str]]:
+    """Return each model once, by its newest node, which knows how it was tested, with the uuids of all of that file."""
+    same: dict[str, list[PotentialData]] = {}
+    for node in selection.nodes(PotentialData):
+        same.setdefault(node.md5, []).append(node)
+    return {nodes[-1]: [node.uuid for node in nodes] for nodes in same.values()}
 
 
 def write_potentials(selection: Selection, folder: Path, tell: Tell) -> Iterator[Taken]:
@@ -80,7 +83,7 @@ def write_potentials(selection: Selection, folder: Path, tell: Tell) -> Iterator
     models = potentials(selection)
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
-    for done, node in enumerate(models, start=1):
+    for done, (node, uuids) in enumerate(models.items(), start=1):
         target = folder / (selection.names[node.pk] + Path(node.filename).suffix)
         digest = hashlib.md5(usedforsecurity=False)
         with node.open(mode='rb') as source, target.open('wb') as copy:
@@ -94,7 +97,7 @@ def write_potentials(selection: Selection, folder: Path, tell: Tell) -> Iterator
         yield Taken(
             target, f'DeePMD model ({node.model_backend}, DeePMD-kit {node.version or "?"}) for '
             f'{" ".join(node.type_map)}, cutoff {node.rcut:g} Å, fitted to {engine_text(node.labels) or "unknown"}'
-            + (f', test RMSE: {errors}' if errors else ''), [node.uuid],
+            + (f', test RMSE: {errors}' if errors else ''), uuids,
         )  # fmt: skip
         tell('potentials', done, len(models))
     if lines:

@@ -16,7 +16,7 @@ from aiida.tools.archive import import_archive
 from export_samples import SECRET, sample_study
 
 from aiida_softclay.report.export import DEFAULT_PARTS, PARTS, Options, dry_run, take_away
-from aiida_softclay.report.export_archive import BULK, EXTRA, LICENSED, PotcarTextError
+from aiida_softclay.report.export_archive import ASKED, BULK, EXTRA, LICENSED, PotcarTextError
 from aiida_softclay.report.export_potcar import holds_potcar
 from aiida_softclay.report.provenance import trace
 from aiida_softclay.report.queries import results_table
@@ -232,6 +232,12 @@ def test_where_bulk_lies_is_said(study, tmp_path):
         assert (remote['computer'], remote['path']) == ('cluster', '/scratch/jobs/lammps')
         content = orm.load_node(item['uuid']).base.repository.get_object_content('trajectory.h5', mode='rb')
         assert (hashlib.sha256(content).hexdigest(), len(content)) == (item['sha256'], item['bytes'])
+
+
+def test_files_left_out_as_asked(study, tmp_path):
+    made = take_away([study], tmp_path / 'out', Options(('archive',), leave_out=('*.pb', 'INCA?')))
+    asked = {item.path for item in made.left_out if item.reason == ASKED}
+    assert asked == {'model.pb', 'INCAR'}
 
 
 def test_bulk_comes_along_when_asked_for(study, tmp_path):
