@@ -344,6 +344,7 @@ def test_failed_study_reports_what_there_is(aiida_profile, tmp_path, sketches):
     }
     assert [found.heading for found in content.tables] == ['Potential']
     assert html.escape(message) in page.source
+    assert not content.stages[0]['ok']
     assert 'Traceback' not in page.text
     assert 'There are no curves to draw yet.' in page.text
     assert 'There is no structure to draw yet.' in page.text
@@ -355,6 +356,7 @@ def test_study_that_runs_says_so(aiida_profile, tmp_path, sketches):
     assert content.missing[0] == f'The study <{study.node.pk}> has not ended yet: this is what there is so far.'
     assert 'The fit of the potential has not started yet.' in content.missing
     assert 'The ab initio sampling has not started yet.' not in content.missing
+    assert content.stages[0]['ok'], 'what runs has not failed'
     text = Page(render_page(content)).text
     assert 'There are no numbers yet, so that none carries a warning.' in text
     assert 'There is no machine-learned potential here.' in text

@@ -304,7 +304,7 @@ def _box(layer: str, keys: list[tuple[str, int]], nodes: dict[int, Part], data: 
     if layer == 'frames':
         total = sum(node.base.attributes.get('n_frames', 0) or 0 for node in found)
         engines = sorted({engine_text(node.base.attributes.get('engine', None)) for node in found} - {''})
-        labels = ', '.join(text.partition(' (')[0] for text in engines)
+        labels = ', '.join(text.rpartition(' (')[0] or text for text in engines)
         return Box(layer, f'{total} labelled frames', f'energies of {labels}' if labels else '', pks)
     if layer == 'crystals':
         names = list(dict.fromkeys(_start_name(node) for node in found))

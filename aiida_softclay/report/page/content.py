@@ -131,9 +131,12 @@ def content_of(root: orm.ProcessNode) -> Content:
 
 
 def context_of(parts: list[Part]) -> dict[str, Any]:
-    """Return what the numbers share: of the root, else of the first stage that has any."""
-    for part in parts:
-        if part.relation in ('root', 'called') and (context := results_context(part.node)):
+    """Return what the numbers share: of the root, else of the stage that comes nearest to its end."""
+    own = [part for part in parts if part.relation in ('root', 'called')]
+    order = ('experiment', 'glass', 'validation', 'thermodynamics', 'fit', 'sampling')
+    own.sort(key=lambda part: (part.relation != 'root', order.index(part.group) if part.group in order else -1))
+    for part in own:
+        if context := results_context(part.node):
             return context
     root = parts[0].node
     for link in root.base.links.get_outgoing(node_class=orm.Dict).all():
@@ -287,7 +290,8 @@ def _stage(part: Part) -> dict[str, Any]:
     relation = {'before': 'made the potential that was given', 'later': 'launched on its own', 'run': 'of a series'}
     minutes = (node.mtime - node.ctime).total_seconds() / 60 if node.is_terminated else None
     return {
-        'title': part.title, 'pk': node.pk, 'state': state_of(node), 'ok': node.is_finished_ok,
+        'title': part.title, 'pk': node.pk, 'state': state_of(node),
+        'ok': node.is_finished_ok or not node.is_terminated,
         'relation': relation.get(part.relation, ''), 'started': date_text(node.ctime),
         'minutes': '' if minutes is None else f'{minutes:.1f}',
     }  # fmt: skip

@@ -125,7 +125,8 @@ def _figure(
 def _scale(context: dict[str, Any]) -> str:
     text = scale_text(context)
     fitted = fitted_to(context.get('potential_uuid'))
-    return f'{text.removesuffix(".")}, {fitted}.' if text and fitted else text
+    # What ran with a potential of ours names the labels already.
+    return f'{text.removesuffix(".")}, {fitted}.' if text and fitted and 'fitted to' not in text else text
 
 
 def cell_figures(parts: Iterable[Part]) -> list[Figure]:
