@@ -19,7 +19,7 @@ from aiida_softclay.report import registry
 from aiida_softclay.report.page import content_of, figures, render_page, write_report
 from aiida_softclay.report.page.captions import CHAPTER_OF, DEFINITIONS, definition_of
 from aiida_softclay.report.page.chain import LAYERS
-from aiida_softclay.report.page.inputs import launch_command
+from aiida_softclay.report.page.inputs import ARGUMENTS, launch_command
 from aiida_softclay.report.page.numbers import value_text
 from aiida_softclay.report.page.pictures import Picture, panel_picture, plain
 from aiida_softclay.report.registry import Source, panels_from
@@ -292,6 +292,20 @@ def test_words_of_a_command_are_quoted(aiida_profile):
     assert "'2LiCl-GaF3; rm -rf *'" in command
     unknown = workchain('study', 'StudyWorkChain', {'parameters': orm.Dict({'protocol': 'no such'})}).node
     assert launch_command(unknown, 'study') == ('', '')
+
+
+@pytest.mark.parametrize('name', sorted(ARGUMENTS))
+def test_commands_that_launch_again_exist(name):
+    import click
+
+    from aiida_softclay.cli import softclay
+
+    launch = softclay.get_command(click.Context(softclay), 'launch')
+    command = launch.get_command(click.Context(launch), name.replace('_', '-'))
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert {option for _, option in ARGUMENTS[name] if option} | {'--protocol', '--overrides'} <= options
+    given = [argument for argument, option in ARGUMENTS[name] if not option]
+    assert len(given) == sum(isinstance(parameter, click.Argument) for parameter in command.params)
 
 
 def test_potential_states_errors_and_gate(whole):

@@ -143,7 +143,7 @@ def launch_command(process: orm.ProcessNode, entry_point: str) -> tuple[str, str
         return '', ''
     if changed is None:
         return '', ''
-    words = ['softclay', 'launch', entry_point]
+    words = ['softclay', 'launch', entry_point.replace('_', '-')]
     for name, option in ARGUMENTS[entry_point]:
         if name in process.inputs:
             node = process.inputs[name]

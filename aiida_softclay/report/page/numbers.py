@@ -25,6 +25,11 @@ HEADINGS = {
     'constant_strain_plasticity': 'Plasticity at constant strain rate', 'sampling': 'Ab initio sampling',
     'fit': 'Fit of the potential', 'validation': 'Validation of the potential', 'arrhenius': 'Activation energies',
 }  # fmt: skip
+#: Headings of the tables in the order of reading; others follow as they come.
+ORDER = [
+    HEADINGS['amorphous'], HEADINGS['checks'], HEADINGS['exchange'], 'Stress pulses', 'Constant strain rate',
+    HEADINGS['constant_strain_plasticity'], 'Conductivity', HEADINGS['conductivity_collective'], HEADINGS['potential'],
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,8 @@ def tables_of(parts: Iterable[Part]) -> list[Table]:
             shown.add(results.uuid)
             shown |= {row['source'] for row in content['numbers'] if row.get('source')}
             tables += _tables(part, label, results, content)
-    return tables
+    # What was launched on its own stays behind; within the study the order is that of reading.
+    return sorted(tables, key=lambda table: ORDER.index(table.heading) if table.heading in ORDER else len(ORDER))
 
 
 def _results_of(part: Part) -> list[tuple[str, orm.Dict]]:
