@@ -10,6 +10,7 @@ from aiida import orm
 from ase.data import chemical_symbols
 
 from aiida_softclay.analysis.quantity import check_results
+from aiida_softclay.calcfunctions.continuation import continue_run
 from aiida_softclay.calcfunctions.onsager import analyse_ionic_conductivity
 from aiida_softclay.calcfunctions.transport import analyse_conductivity
 from aiida_softclay.data.trajectory import MdTrajectoryData
@@ -123,3 +124,43 @@ def test_what_does_not_cover_the_run_gets_a_sentence(written):
         _, node = analyse_conductivity.run_get_node(lithium, thermo, parameters, **given)
         assert node.exit_status == 510
         assert sentence in node.exit_message
+
+
+def halves(paths, tmp_path, shift=0):
+    """Two runs of lithium frames; the second begins wrapped into the cell and at step 0, ``shift`` steps too late."""
+    cut, edge = 100, 14.0
+    wrapped = paths[cut:] - edge * np.floor(paths[cut] / edge)
+    made = {}
+    for number, (rows, first) in enumerate(((paths[: cut + 1], 5000), (wrapped, 0))):
+        path = tmp_path / f'run_{number}.h5'
+        engine = {'program': 'LAMMPS', 'atoms_left_out': {'Ga': 10, 'Cl': 50}}
+        with TrajectoryFile(path, 'w', NUMBERS[:20], 0.001, engine=engine, stage='production') as target:
+            for index, frame in enumerate(rows):
+                target.append(frame[:20], np.eye(3) * edge, first + index * STRIDE)
+        steps = first + np.arange(len(rows)) * STRIDE
+        thermo = {'step': steps, 'time_ps': steps * 0.001, 'potential_energy_eV': np.zeros(len(rows))}
+        node = orm.ArrayData({**thermo, 'temperature_K': np.full(len(rows), 600.0)})
+        node.base.attributes.set('units', {})
+        centres = {
+            f'centre_{name}': rows[:, z == NUMBERS].mean(axis=1) for name, z in (('Li', 3), ('Ga', 31), ('Cl', 17))
+        }
+        late = shift if number else 0
+        made |= {
+            f'trajectory_{number:04d}': MdTrajectoryData.from_file(path), f'thermo_{number:04d}': node,
+            f'collective_{number:04d}': orm.ArrayData(
+                {'step': steps + late, 'time_ps': (steps + late) * 0.001, **centres}
+            ),
+        }  # fmt: skip
+    return made
+
+
+def test_centres_of_elements_without_frames_go_on_over_a_seam(aiida_profile, paths, tmp_path):
+    paths = paths[:200]
+    made = continue_run(**halves(paths, tmp_path))
+    np.testing.assert_array_equal(made['collective'].get_array('step'), 5000 + np.arange(200) * STRIDE)
+    for name, number in (('Li', 3), ('Ga', 31), ('Cl', 17)):
+        wanted = paths[:, number == NUMBERS].mean(axis=1)
+        np.testing.assert_allclose(made['collective'].get_array(f'centre_{name}'), wanted, atol=1e-9)
+    _, node = continue_run.run_get_node(**halves(paths, tmp_path, shift=7))
+    assert node.exit_status == 510
+    assert 'the centres of run 2 do not start where those before it end' in node.exit_message
