@@ -97,8 +97,8 @@ class Hdf5Data(SinglefileData):
             place = known['location'].get('profile', 'it came from')
             raise FileNotFoundError(
                 f'the file of {self.__class__.__name__} <{self.pk}> ({known["bytes"]:,} bytes) is not here: the '
-                f'archive that it came with left it out. It is in the profile {place}: export it there with '
-                '--with-trajectories'
+                f'archive that it came with left it out. It is in the profile {place}: export it from '
+                f'there with its file ({known["reason"]})'
             )
         with self.base.repository.open(self.FILE_NAME, mode='rb') as handle:
             name = getattr(handle, 'name', None)

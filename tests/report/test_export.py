@@ -85,7 +85,7 @@ def test_another_profile_gives_the_same_numbers_and_ancestors(study, tmp_path, o
         assert lacking.n_frames == 150
         assert lacking.base.repository.list_object_names() == []
         with (
-            pytest.raises(FileNotFoundError, match='export it there with --with-trajectories'),
+            pytest.raises(FileNotFoundError, match=r'export it from there with its file \(bulk trajectory\)'),
             lacking.open_trajectory(),
         ):
             pass
