@@ -40,6 +40,15 @@ for _variable in ('OMP_NUM_THREADS', 'DP_INTRA_OP_PARALLELISM_THREADS', 'DP_INTE
     os.environ.setdefault(_variable, THREADS)
 
 
+#: Rooms whose files take minutes: they come first, so that no worker is left alone with one of them at the end.
+LONG = ('schedulers', 'workflows', 'setup', 'engines')
+
+
+def pytest_collection_modifyitems(items):
+    """Run the files of the long rooms first."""
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
+
+
 def find_program(name: str) -> str | None:
     """Return the path of a program of this Python environment, else of the PATH, else ``None``."""
     beside = Path(sys.executable).parent / name
