@@ -16,6 +16,7 @@ from aiida_softclay.report.analysis_figures import analysis_panels, context_of
 from aiida_softclay.report.fit_figures import fit_panels
 from aiida_softclay.report.glass_figures import glass_panels
 from aiida_softclay.report.registry import Draw
+from aiida_softclay.report.sampling_figures import sampling_panels
 from aiida_softclay.report.style import GREY, PAGE_WIDTH, PANEL_SHAPE, grid_of, letter, small_print, style, tidy_ticks
 from aiida_softclay.report.validation_figures import validation_panels
 
@@ -25,7 +26,8 @@ SUFFIXES = ('.pdf', '.svg', '.png')
 
 def panels_of(process: orm.ProcessNode) -> dict[str, tuple[orm.Data, Draw]]:
     """Return what there is to draw of a study, stage, experiment, analysis or validation, by the name of the panel."""
-    return analysis_panels(process) | fit_panels(process) | glass_panels(process) | validation_panels(process)
+    found = analysis_panels(process) | sampling_panels(process) | fit_panels(process)
+    return found | glass_panels(process) | validation_panels(process)
 
 
 def plot_curves(process: orm.ProcessNode, path: Path, only: Sequence[str] = ()) -> list[str]:

@@ -8,15 +8,14 @@ import importlib
 import inspect
 import itertools
 import re
-from html.parser import HTMLParser
 
 import pytest
 from aiida import orm
-from figure_samples import outputs_of
-from report_samples import CHGNET, HOSTILE, MIXTURE, Study, calcfunction, number, table, workchain
+from page_reader import Page
+from report_samples import CHGNET, HOSTILE, MIXTURE, Study, number, table, workchain
 
 from aiida_softclay.report import registry
-from aiida_softclay.report.page import content_of, figures, render_page, write_report
+from aiida_softclay.report.page import content_of, figures, render_page
 from aiida_softclay.report.page.captions import CHAPTER_OF, DEFINITIONS, definition_of
 from aiida_softclay.report.page.chain import LAYERS
 from aiida_softclay.report.page.inputs import ARGUMENTS, launch_command
@@ -28,45 +27,6 @@ from aiida_softclay.report.scorecard_table import scorecard
 LARGEST_PAGE = 4_000_000
 #: Attributes by which a browser fetches something.
 FETCHING = {'src', 'srcset', 'href', 'poster', 'data', 'action', 'background', 'xlink:href', 'formaction', 'ping'}
-EMPTY = {'img', 'meta', 'link', 'br', 'hr', 'input', 'path', 'rect'}
-
-
-class Page(HTMLParser):
-    """The tags of a page with their attributes, its text, and its headings."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.source, self.tags, self.open, self.words, self.headings = text, [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in EMPTY:
-            self.open.append(tag)
-        if re.fullmatch('h[1-6]', tag):
-            self.headings.append((int(tag[1]), ''))
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open, f'</{tag}> closes nothing'
-        assert self.open.pop() == tag, f'</{tag}> closes another tag'
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != 'style':
-            self.words.append(data)
-            if re.fullmatch('h[1-6]', self.open[-1]):
-                level, words = self.headings[-1]
-                self.headings[-1] = (level, words + data)
-
-    @property
-    def text(self):
-        return re.sub(r'\s+', ' ', ' '.join(self.words))
-
-    def images(self):
-        return [attrs for tag, attrs in self.tags if tag == 'img']
 
 
 class Sample:
@@ -342,51 +302,6 @@ def sketches(monkeypatch):
     monkeypatch.setattr(figures, 'cell_picture', lambda structure, about: picture)
 
 
-def test_failed_study_reports_what_there_is(aiida_profile, tmp_path, sketches):
-    message = 'the amorphous model failed: 3 atoms < lost & gone'
-    study = Study(tmp_path, glass=False, exit_status=403, message=message)
-    content = content_of(study.node)
-    page = Page(render_page(content))
-    assert f'The study <{study.node.pk}> did not succeed: failed [403]: {message}.' in content.missing
-    assert 'The conductivity run did not run.' in content.missing
-    assert not any('fit of the potential did' in sentence for sentence in content.missing)
-    assert {figure.title for figure in content.figures} == {
-        'learning_energy',
-        'learning_force',
-        'test_energy',
-        'test_force',
-    }
-    assert [found.heading for found in content.tables] == ['Potential']
-    assert html.escape(message) in page.source
-    assert not content.stages[0]['ok']
-    assert 'Traceback' not in page.text
-    assert 'There are no curves to draw yet.' in page.text
-    assert 'There is no structure to draw yet.' in page.text
-
-
-def test_study_that_runs_says_so(aiida_profile, tmp_path, sketches):
-    study = Study(tmp_path, glass=False, fitted=False, state='running')
-    content = content_of(study.node)
-    assert content.missing[0] == f'The study <{study.node.pk}> has not ended yet: this is what there is so far.'
-    assert 'The fit of the potential has not started yet.' in content.missing
-    assert 'The ab initio sampling has not started yet.' not in content.missing
-    assert content.stages[0]['ok'], 'what runs has not failed'
-    text = Page(render_page(content)).text
-    assert 'There are no numbers yet, so that none carries a warning.' in text
-    assert 'There is no machine-learned potential here.' in text
-    assert 'No number here answers a published one.' in text
-
-
-def test_process_that_raised_is_told_in_its_last_line(aiida_profile):
-    made = workchain('amorphous', 'AmorphousWorkChain', {'mixture': orm.Str(MIXTURE)}, state='excepted')
-    made.node.set_exception('Traceback (most recent call last):\n  File "secret.py"\nValueError: no such cell')
-    content = content_of(made.node)
-    assert content.missing == [
-        f'The amorphous model <{made.node.pk}> did not succeed: stopped by an error: ValueError: no such cell.'
-    ]
-    assert 'secret.py' not in render_page(content)
-
-
 def test_single_experiment_has_a_page_with_its_potential(whole, sketches):
     child = next(node for node in whole.study.node.called if node.process_label == 'ConductivityWorkChain')
     content = content_of(child)
@@ -395,73 +310,3 @@ def test_single_experiment_has_a_page_with_its_potential(whole, sketches):
     assert content.chain.boxes[0].layer == 'crystals'
     assert content.caution
     assert not any('did not' in sentence for sentence in content.missing)
-
-
-def test_analysis_has_a_page(aiida_profile, tmp_path):
-    made = calcfunction('analyse_arrhenius', {'parameters': orm.Dict({'quantity': 'diffusivity.Li'})})
-    made.gives(**outputs_of('arrhenius', tmp_path))
-    content = content_of(made.node)
-    assert [figure.title for figure in content.figures] == ['arrhenius']
-    assert content.tables[0].rows[0].unit == 'eV'
-    assert Page(render_page(content)).headings[0][1].endswith('analyse_arrhenius')
-
-
-def test_curve_that_cannot_be_drawn_costs_no_other(aiida_profile):
-    made = workchain('conductivity', 'ConductivityWorkChain', {})
-    made.gives(results=table(number('diffusivity.Li', 1e-6, 1e-7, 'cm^2/s')), curve=orm.ArrayData({'nonsense': [1.0]}))
-    content = content_of(made.node)
-    (figure,) = content.figures
-    assert figure.picture is None
-    assert figure.problem.startswith('msd could not be drawn')
-    page = Page(render_page(content))
-    assert figure.problem in page.text.replace("' ", "'")
-    assert '(1.00 ± 0.10)×10⁻⁶' in page.text
-
-
-def test_foreign_process_is_refused(aiida_profile, tmp_path):
-    other = calcfunction('add', {})
-    with pytest.raises(ValueError, match='is no study, stage, experiment or analysis of this package'):
-        write_report(other.node, tmp_path / 'page.html')
-    assert not (tmp_path / 'page.html').exists()
-
-
-@pytest.fixture
-def command(monkeypatch, tmp_path):
-    """Run the command in an empty folder, on a page that takes no time."""
-    from click.testing import CliRunner
-
-    from aiida_softclay.cli.report import report
-
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(report, [str(argument) for argument in arguments])
-
-
-def test_command_writes_once_and_replaces_when_told(aiida_profile, command, tmp_path):
-    node = workchain('amorphous', 'AmorphousWorkChain', {'mixture': orm.Str(MIXTURE)}).node
-    path = tmp_path / f'softclay-report-{node.pk}.html'
-    done = command(node.pk)
-    assert done.exit_code == 0, done.output
-    assert path.name in done.output
-    path.write_text('mine', encoding='utf-8')
-    refused = command(node.pk)
-    assert refused.exit_code != 0
-    assert '--force' in refused.output
-    assert path.read_text(encoding='utf-8') == 'mine'
-    assert command(node.pk, '--force').exit_code == 0
-    assert path.read_text(encoding='utf-8').startswith('<!DOCTYPE html>')
-    assert command(node.pk, '-o', 'other.html').exit_code == 0
-    assert (tmp_path / 'other.html').exists()
-    printed = command(node.pk, '-o', '-')
-    assert printed.stdout.startswith('<!DOCTYPE html>')
-    assert printed.stdout.rstrip().endswith('</html>')
-
-
-def test_command_ends_with_a_sentence(aiida_profile, command):
-    outcome = command(calcfunction('add', {}).node.pk)
-    assert outcome.exit_code != 0
-    assert 'is no study' in outcome.output
-    node = workchain('amorphous', 'AmorphousWorkChain', {}).node
-    outcome = command(node.pk, '-o', 'no/such/folder/page.html')
-    assert outcome.exit_code != 0
-    assert 'cannot be written' in outcome.output
-    assert 'Traceback' not in outcome.output

@@ -11,6 +11,7 @@ from aiida_softclay.report.style import unit_text
 
 #: Chapters of the figures, in their order: key to heading.
 CHAPTERS = {
+    'sampling': 'Ab initio sampling',
     'structure': 'Structure',
     'mechanics': 'Mechanics',
     'transport': 'Transport',
@@ -28,7 +29,7 @@ CHAPTER_OF = {
     'boundary_mobility': 'transport', 'density_map': 'transport', 'glass_transition': 'transition',
     'cooling_rates': 'transition', 'thermodynamics': 'thermodynamics', 'reaction_energy': 'thermodynamics',
     'screening': 'thermodynamics', 'stress_pulse_series': 'mechanics', 'constant_strain_series': 'mechanics',
-    'powder_pattern': 'structure',
+    'powder_pattern': 'structure', 'aimd': 'sampling',
 }  # fmt: skip
 D2MIN = (
     'D²min is what is left of the displacements of the neighbours of an atom between two frames after the affine map '
@@ -111,6 +112,8 @@ DEFINITIONS = {
     'loses its ion, and what forms outside.',
     'criteria': 'Criteria for a clay of gupta2023: driving force, molecular solid, kinetics, ratio.',
     'screening': 'Criteria for a clay of gupta2023, for each pair of salts.',
+    'aimd_temperature': 'Instantaneous temperature at every step; dotted lines are the seams between segments.',
+    'aimd_energy': 'Potential energy per atom at every step; dotted lines are the seams between segments.',
     'learning_energy': 'Root mean square error of the energy per atom over the steps of the training; the dashed line '
     'is the gate for the test error.',
     'learning_force': 'Root mean square error of the force components over the steps of the training; the dashed line '

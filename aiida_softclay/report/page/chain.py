@@ -174,7 +174,7 @@ def _upstream(parts: list[Part]) -> list[Part]:
         following = []
         for process in frontier:
             for link in process.base.links.get_incoming(node_class=orm.Data).all():
-                maker = _stage_behind(link.node) if kind_of(link.node.node_type) else None
+                maker = _stage_behind(link.node) if _is_followed(link.node.node_type) else None
                 if maker is None or maker.pk in known:
                     continue
                 known.add(maker.pk)
@@ -183,6 +183,11 @@ def _upstream(parts: list[Part]) -> list[Part]:
                 following.append(maker)
         frontier = following
     return list(found.values())
+
+
+def _is_followed(node_type: str) -> bool:
+    """Return whether data of a type lead from stage to stage: settings do not."""
+    return kind_of(node_type) is not None or node_type.startswith('data.core.array.ArrayData.')
 
 
 def _stage_behind(node: orm.Data) -> orm.ProcessNode | None:
@@ -196,7 +201,7 @@ def _stage_behind(node: orm.Data) -> orm.ProcessNode | None:
 
 
 def _load(pks: set[int]) -> dict[int, orm.Data]:
-    """Return the frames, potentials, trajectories and structures among nodes."""
+    """Return the frames, potentials, trajectories, structures and time series among nodes."""
     if not pks:
         return {}
     query = orm.QueryBuilder()
@@ -204,7 +209,7 @@ def _load(pks: set[int]) -> dict[int, orm.Data]:
         orm.Data,
         filters={
             'id': {'in': sorted(pks)},
-            'or': [{'node_type': {'like': 'data.softclay.%'}}, {'node_type': {'like': 'data.core.structure.%'}}],
+            'or': [{'node_type': {'like': f'data.{kind}.%'}} for kind in ('softclay', 'core.structure', 'core.array')],
         },
     )
     return {node.pk: node for node in query.all(flat=True)}

@@ -16,6 +16,7 @@ from aiida_softclay.report.page.captions import CHAPTER_OF, definition_of, scale
 from aiida_softclay.report.page.parts import Part
 from aiida_softclay.report.page.pictures import Picture, cell_picture, panel_picture
 from aiida_softclay.report.registry import panels_from
+from aiida_softclay.report.sampling_figures import sampling_panels
 from aiida_softclay.report.validation_figures import validation_panels
 
 #: Most figures of a page, so that a series over many temperatures does not make it too large to open.
@@ -90,6 +91,10 @@ def _panels(part: Part) -> Iterator[tuple[str, str, str, Any, Any, list[dict[str
     for panel, (node, draw) in glass_panels(part.node).items():
         if panel != 'cell':
             yield 'glass', panel, '', node, draw, [], context
+    if part.relation == 'root':
+        # Of each of the many runs of a study they would say that it ran.
+        for panel, (node, draw) in sampling_panels(part.node).items():
+            yield 'aimd', panel, '', node, draw, [], context
     for panel, (node, draw) in fit_panels(part.node).items():
         yield 'fit', panel, '', node, draw, [], context
     if part.group in ('validation', 'whole', 'experiment', 'analysis'):

@@ -100,6 +100,8 @@ class Part:
 def _analysis_name(node: orm.ProcessNode) -> str:
     if isinstance(node, orm.CalcJobNode) and 'analysis' in node.inputs:
         return f'Analysis {node.inputs.analysis.value}'
+    if node.process_label in CALCFUNCTIONS:
+        return f'Analysis {CALCFUNCTIONS[node.process_label]}'
     return str(node.process_label or 'process')
 
 

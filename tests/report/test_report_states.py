@@ -1,0 +1,166 @@
+"""Reports of what runs, failed or is no study, and the command that writes them."""
+
+from __future__ import annotations
+
+import html
+
+import numpy as np
+import pytest
+from aiida import orm
+from ase.build import bulk
+from figure_samples import outputs_of
+from page_reader import Page
+from report_samples import MIXTURE, Study, calcfunction, number, table, workchain
+
+from aiida_softclay.report.page import content_of, figures, render_page, write_report
+from aiida_softclay.report.page.pictures import Picture
+
+
+@pytest.fixture
+def sketches(monkeypatch):
+    """Leave out the drawing, where a test is about everything else."""
+    picture = Picture('data:,', 'A picture that nobody looks at', 1, 1)
+    monkeypatch.setattr(figures, 'panel_picture', lambda node, draw: picture)
+    monkeypatch.setattr(figures, 'cell_picture', lambda structure, about: picture)
+
+
+def test_failed_study_reports_what_there_is(aiida_profile, tmp_path, sketches):
+    message = 'the amorphous model failed: 3 atoms < lost & gone'
+    study = Study(tmp_path, glass=False, exit_status=403, message=message)
+    content = content_of(study.node)
+    page = Page(render_page(content))
+    assert f'The study <{study.node.pk}> did not succeed: failed [403]: {message}.' in content.missing
+    assert 'The conductivity run did not run.' in content.missing
+    assert not any('fit of the potential did' in sentence for sentence in content.missing)
+    assert {figure.title for figure in content.figures} == {
+        'learning_energy',
+        'learning_force',
+        'test_energy',
+        'test_force',
+    }
+    assert [found.heading for found in content.tables] == ['Potential']
+    assert html.escape(message) in page.source
+    assert not content.stages[0]['ok']
+    assert 'Traceback' not in page.text
+    assert 'There are no curves to draw yet.' in page.text
+    assert 'There is no structure to draw yet.' in page.text
+
+
+def test_study_that_runs_says_so(aiida_profile, tmp_path, sketches):
+    study = Study(tmp_path, glass=False, fitted=False, state='running')
+    content = content_of(study.node)
+    assert content.missing[0] == f'The study <{study.node.pk}> has not ended yet: this is what there is so far.'
+    assert 'The fit of the potential has not started yet.' in content.missing
+    assert 'The ab initio sampling has not started yet.' not in content.missing
+    assert content.stages[0]['ok'], 'what runs has not failed'
+    text = Page(render_page(content)).text
+    assert 'There are no numbers yet, so that none carries a warning.' in text
+    assert 'There is no machine-learned potential here.' in text
+    assert 'No number here answers a published one.' in text
+
+
+def test_process_that_raised_is_told_in_its_last_line(aiida_profile):
+    made = workchain('amorphous', 'AmorphousWorkChain', {'mixture': orm.Str(MIXTURE)}, state='excepted')
+    made.node.set_exception('Traceback (most recent call last):\n  File "secret.py"\nValueError: no such cell')
+    content = content_of(made.node)
+    assert content.missing == [
+        f'The amorphous model <{made.node.pk}> did not succeed: stopped by an error: ValueError: no such cell.'
+    ]
+    assert 'secret.py' not in render_page(content)
+
+
+def test_analysis_has_a_page(aiida_profile, tmp_path):
+    made = calcfunction('analyse_arrhenius', {'parameters': orm.Dict({'quantity': 'diffusivity.Li'})})
+    made.gives(**outputs_of('arrhenius', tmp_path))
+    content = content_of(made.node)
+    assert [figure.title for figure in content.figures] == ['arrhenius']
+    assert content.tables[0].rows[0].unit == 'eV'
+    assert Page(render_page(content)).headings[0][1] == 'Analysis arrhenius'
+
+
+def test_aimd_is_drawn_through_its_seams(aiida_profile):
+    from matplotlib import pyplot as plt
+
+    from aiida_softclay.report.figures import panels_of
+
+    segment = np.repeat([0, 1], [30, 20])
+    series = orm.ArrayData({
+        'time_fs': 2.0 * np.arange(50), 'segment_index': segment, 'temperature_K': 300.0 + segment,
+        'free_energy_eV': np.linspace(-80.0, -72.0, 50),
+    })  # fmt: skip
+    made = workchain('aimd', 'AimdWorkChain', {})
+    made.gives(series=series, structure=orm.StructureData(ase=bulk('LiCl', 'rocksalt', 5.1, cubic=True)))
+    _, axes = plt.subplots()
+    node, draw = panels_of(made.node)['aimd_energy']
+    draw(axes, node)
+    curve, seam = axes.lines
+    assert np.allclose(curve.get_ydata()[[0, -1]], [-10.0, -9.0])
+    assert np.allclose(seam.get_xdata(), 0.06)
+    assert axes.get_ylabel() == 'energy (eV/atom)'
+    plt.close('all')
+    content = content_of(made.node)
+    assert [(figure.title, figure.chapter) for figure in content.figures] == [
+        ('aimd_temperature', 'sampling'), ('aimd_energy', 'sampling'),
+    ]  # fmt: skip
+    assert all(figure.definition for figure in content.figures)
+
+
+def test_curve_that_cannot_be_drawn_costs_no_other(aiida_profile):
+    made = workchain('conductivity', 'ConductivityWorkChain', {})
+    made.gives(results=table(number('diffusivity.Li', 1e-6, 1e-7, 'cm^2/s')), curve=orm.ArrayData({'nonsense': [1.0]}))
+    content = content_of(made.node)
+    (figure,) = content.figures
+    assert figure.picture is None
+    assert figure.problem.startswith('msd could not be drawn')
+    page = Page(render_page(content))
+    assert figure.problem in page.text.replace("' ", "'")
+    assert '(1.00 ± 0.10)×10⁻⁶' in page.text
+
+
+def test_foreign_process_is_refused(aiida_profile, tmp_path):
+    other = calcfunction('add', {})
+    with pytest.raises(ValueError, match='is no study, stage, experiment or analysis of this package'):
+        write_report(other.node, tmp_path / 'page.html')
+    assert not (tmp_path / 'page.html').exists()
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """Run the command in an empty folder, on a page that takes no time."""
+    from click.testing import CliRunner
+
+    from aiida_softclay.cli.report import report
+
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(report, [str(argument) for argument in arguments])
+
+
+def test_command_writes_once_and_replaces_when_told(aiida_profile, command, tmp_path):
+    node = workchain('amorphous', 'AmorphousWorkChain', {'mixture': orm.Str(MIXTURE)}).node
+    path = tmp_path / f'softclay-report-{node.pk}.html'
+    done = command(node.pk)
+    assert done.exit_code == 0, done.output
+    assert path.name in done.output
+    path.write_text('mine', encoding='utf-8')
+    refused = command(node.pk)
+    assert refused.exit_code != 0
+    assert '--force' in refused.output
+    assert path.read_text(encoding='utf-8') == 'mine'
+    assert command(node.pk, '--force').exit_code == 0
+    assert path.read_text(encoding='utf-8').startswith('<!DOCTYPE html>')
+    assert command(node.pk, '-o', 'other.html').exit_code == 0
+    assert (tmp_path / 'other.html').exists()
+    printed = command(node.pk, '-o', '-')
+    assert printed.stdout.startswith('<!DOCTYPE html>')
+    assert printed.stdout.rstrip().endswith('</html>')
+
+
+def test_command_ends_with_a_sentence(aiida_profile, command):
+    outcome = command(calcfunction('add', {}).node.pk)
+    assert outcome.exit_code != 0
+    assert 'is no study' in outcome.output
+    node = workchain('amorphous', 'AmorphousWorkChain', {}).node
+    outcome = command(node.pk, '-o', 'no/such/folder/page.html')
+    assert outcome.exit_code != 0
+    assert 'cannot be written' in outcome.output
+    assert 'Traceback' not in outcome.output
