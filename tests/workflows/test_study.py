@@ -56,7 +56,16 @@ OVERRIDES = {
     'stress_pulse': {
         'overrides': {'equilibrate_ps': 0.03, 'load_ps': 0.03, 'release_ps': 0.03, 'thermo_every': 1, 'dump_every': 10}
     },
-    'constant_strain': {'overrides': {'equilibrate_ps': 0.02, 'rate_per_ps': 0.9, 'thermo_every': 1, 'dump_every': 10}},
+    # Not far enough for a network of 150 steps to heat up beyond the limit.
+    'constant_strain': {
+        'overrides': {
+            'equilibrate_ps': 0.02,
+            'rate_per_ps': 0.9,
+            'maximum_strain': 0.1,
+            'thermo_every': 1,
+            'dump_every': 10,
+        }
+    },
     'conductivity': {'overrides': {'equilibrate_ps': 0.02, 'duration_ps': 0.06, 'thermo_every': 1, 'dump_every': 1}},
 }
 
