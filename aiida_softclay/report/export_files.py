@@ -171,8 +171,9 @@ def write_trajectories(selection: Selection, folder: Path, tell: Tell, stride: i
         target = folder / f'{selection.names[node.pk]}.xtc'
         with node.open_trajectory() as opened:
             written = export_trajectory(opened, target, 'xtc', stride=stride)
-        between = '' if node.stride_steps is None else f', {node.stride_steps * stride * node.timestep_ps:g} ps apart'
         frames = -(-node.n_frames // stride)
+        regular = frames > 1 and node.stride_steps is not None
+        between = f', {node.stride_steps * stride * node.timestep_ps:g} ps apart' if regular else ''
         holds = f'{frames} frames of {node.formula}{between}, unwrapped; {engine_text(node.engine)}'
         yield Taken(target, holds, [node.uuid])
         for path in written[1:]:

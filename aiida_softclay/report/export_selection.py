@@ -127,14 +127,15 @@ def _any_process(pks: Collection[int]) -> bool:
 
 
 def words(text: str) -> str:
-    """Return a text as part of the name of a file: lower case, words joined by underscores.
+    """Return a text as part of the name of a file: words joined by underscores, formulas as they are.
 
-    >>> words('StressPulseWorkChain'), words('curves__stress pulse/α')
-    ('stress_pulse', 'curves.stress_pulse')
+    >>> words('StressPulseWorkChain'), words('relax_LiCl'), words('curves__stress pulse/α')
+    ('stress_pulse', 'relax_LiCl', 'curves.stress_pulse')
     """
-    text = re.sub('(WorkChain|Calculation)$', '', text)
-    text = re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', text).replace('__', '.')
-    return re.sub(r'[^A-Za-z0-9._+-]+', '_', text).strip('._').lower()
+    text, is_class = re.subn('(WorkChain|Calculation)$', '', text)
+    if is_class:
+        text = re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', text).lower()
+    return re.sub(r'[^A-Za-z0-9._+-]+', '_', text.replace('__', '.')).strip('._')
 
 
 def _names(selection: Selection, links: Sequence[Any]) -> dict[int, str]:
@@ -191,5 +192,5 @@ def _unique(names: dict[int, str], uuids: dict[int, str]) -> dict[int, str]:
     short = {pk: (name[-LONGEST_NAME:].lstrip('._') or 'node') for pk, name in names.items()}
     counts: dict[str, int] = {}
     for name in short.values():
-        counts[name] = counts.get(name, 0) + 1
-    return {pk: name if counts[name] == 1 else f'{name}_{uuids[pk][:8]}' for pk, name in short.items()}
+        counts[name.lower()] = counts.get(name.lower(), 0) + 1
+    return {pk: name if counts[name.lower()] == 1 else f'{name}_{uuids[pk][:8]}' for pk, name in short.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 import pandas as pd
 from aiida import orm
 from aiida.common.links import LinkType
+from aiida.manage import get_manager
+from aiida.repository import Repository
 
 from aiida_softclay.report.export_files import Taken
 from aiida_softclay.report.export_selection import Selection, chunks
@@ -21,6 +24,8 @@ Tell = Callable[[str, int, int], None]
 CALLS = (LinkType.CALL_CALC.value, LinkType.CALL_WORK.value)
 #: An array of more columns, such as the positions of atoms, is no curve.
 MOST_COLUMNS = 40
+#: Nodes whose arrays are in memory at once.
+CURVES_AT_ONCE = 50
 #: Restart states: they are for the next run, and the archive has them.
 NO_CURVES = ('velocities',)
 
@@ -124,22 +129,47 @@ def curve_nodes(selection: Selection) -> list[orm.ArrayData]:
 def write_curves(selection: Selection, folder: Path, tell: Tell) -> Iterator[Taken]:
     """Write the arrays of each node that are of one length side by side, with their units in the first line."""
     nodes = curve_nodes(selection)
-    for done, node in enumerate(nodes, start=1):
-        for suffix, table in curve_tables(node):
-            folder.mkdir(parents=True, exist_ok=True)
-            target = folder / f'{selection.names[node.pk]}{suffix}.csv'
-            table.to_csv(target, index=False)
-            yield Taken(target, f'{", ".join(table.columns[:6])}{", …" if len(table.columns) > 6 else ""}', [node.uuid])
-        tell('curves', done, len(nodes))
+    for first in range(0, len(nodes), CURVES_AT_ONCE):
+        batch = nodes[first : first + CURVES_AT_ONCE]
+        for done, (node, arrays) in enumerate(zip(batch, _read_arrays(batch), strict=True), start=first + 1):
+            for suffix, table in curve_tables(arrays, node.base.attributes.get('units', None)):
+                folder.mkdir(parents=True, exist_ok=True)
+                target = folder / f'{selection.names[node.pk]}{suffix}.csv'
+                table.to_csv(target, index=False)
+                more = ', …' if len(table.columns) > 6 else ''
+                yield Taken(target, ', '.join(table.columns[:6]) + more, [node.uuid])
+            tell('curves', done, len(nodes))
 
 
-def curve_tables(node: orm.ArrayData) -> list[tuple[str, pd.DataFrame]]:
-    """Return the arrays of a node as tables, one for each length, the longest first.
+def _read_arrays(nodes: Sequence[orm.ArrayData]) -> list[dict[str, np.ndarray]]:
+    """Return the arrays of some nodes, read together: a query for each would take longer than the reading."""
+    places: dict[str, list[tuple[int, str]]] = {}
+    for index, node in enumerate(nodes):
+        keys = Repository.flatten(node.base.repository.metadata)
+        for name in node.get_arraynames():
+            if key := keys.get(f'{name}.npy'):
+                places.setdefault(key, []).append((index, name))
+    found: list[dict[str, np.ndarray]] = [{} for _ in nodes]
+    for key, stream in get_manager().get_profile_storage().get_repository().iter_object_streams(list(places)):
+        array = np.load(io.BytesIO(stream.read()), allow_pickle=False)
+        for index, name in places[key]:
+            found[index][name] = array
+    # In the order in which the node names them.
+    return [
+        {name: arrays[name] for name in node.get_arraynames() if name in arrays}
+        for node, arrays in zip(nodes, found, strict=True)
+    ]
+
+
+def curve_tables(arrays: Mapping[str, np.ndarray], units: Any = None) -> list[tuple[str, pd.DataFrame]]:
+    """Return arrays as tables, one for each length, the longest first.
 
     Parameters
     ----------
-    node : aiida.orm.ArrayData
-        With units by name in the attribute ``units``, if it states any.
+    arrays : mapping of str to ndarray
+        Name to array.
+    units : mapping of str to str, optional
+        Name to unit; anything else than a mapping states none.
 
     Returns
     -------
@@ -148,11 +178,9 @@ def curve_tables(node: orm.ArrayData) -> list[tuple[str, pd.DataFrame]]:
         are called ``name (unit)``; arrays of more dimensions have a column for each component. Scalars and what has
         more than 40 columns are not among them.
     """
-    units = node.base.attributes.get('units', None)
     units = units if isinstance(units, dict) else {}
     columns: dict[int, dict[str, np.ndarray]] = {}
-    for name in node.get_arraynames():
-        array = np.asarray(node.get_array(name))
+    for name, array in arrays.items():
         if array.ndim == 0 or array.dtype.kind not in 'biufUS':
             continue
         unit = f' ({units[name]})' if units.get(name) else ''

@@ -178,7 +178,7 @@ def test_what_other_programs_read(study, tmp_path):
     crystal = read(out / 'structures' / 'structure.cif')
     assert crystal.get_chemical_formula() == 'Cl2Li2'
     np.testing.assert_allclose(crystal.get_all_distances(mic=True)[0, 1], 1.1, atol=1e-6)
-    assert (out / 'densities' / 'diffusion.cube_li.cube').read_text() == 'density\nof Li\n'
+    assert (out / 'densities' / 'diffusion.cube_Li.cube').read_text() == 'density\nof Li\n'
     table = pd.read_csv(out / 'tables' / 'results.csv')
     assert list(table['name']) == ['diffusivity.Li', 'density']
     assert table['value'].iloc[0] == pytest.approx(2.1e-6, rel=1e-12)
