@@ -232,10 +232,16 @@ def test_texts_of_users_are_escaped(whole):
 
 
 def test_inputs_and_what_to_type_are_there(whole):
-    assert whole.content.command == (
-        'softclay launch study 2LiCl-GaF3 --family placeholders --protocol demo --overrides overrides.yaml'
-    )
-    assert whole.content.overrides.strip() == 'seed: 7'
+    lines = [line for _, lines in whole.content.again for line in lines.splitlines()]
+    assert lines[:2] == [
+        'seed: 7',
+        'softclay launch study 2LiCl-GaF3 --family placeholders --protocol demo --overrides overrides.yaml',
+    ]
+    pk, results = whole.study.node.pk, whole.study.node.outputs.results.pk
+    assert lines[-4:] == [
+        f'softclay results {pk} --warnings', f'softclay trace {results}', f'softclay plot {pk} -o figures.pdf',
+        f'softclay export {pk} study.zip',
+    ]  # fmt: skip
     assert f"load_node('{whole.study.node.uuid}').get_builder_restart()" in whole.page.text.replace('&#39;', "'")
     seeds = {(where, seed) for where, seed, _ in whole.content.seeds}
     assert ('Study: parameters.seed', '7') in seeds

@@ -42,8 +42,8 @@ def test_failed_study_reports_what_there_is(aiida_profile, tmp_path, sketches):
     assert html.escape(message) in page.source
     assert not content.stages[0]['ok']
     assert 'Traceback' not in page.text
-    assert 'There are no curves to draw yet.' in page.text
-    assert 'There is no structure to draw yet.' in page.text
+    assert 'There are no curves to draw.' in page.text
+    assert 'There is no structure to draw.' in page.text
 
 
 def test_study_that_runs_says_so(aiida_profile, tmp_path, sketches):
@@ -76,6 +76,42 @@ def test_analysis_has_a_page(aiida_profile, tmp_path):
     assert [figure.title for figure in content.figures] == ['arrhenius']
     assert content.tables[0].rows[0].unit == 'eV'
     assert Page(render_page(content)).headings[0][1] == 'Analysis arrhenius'
+
+
+def test_function_is_called_again_with_its_inputs(measured_again):
+    """The lines of the page, typed as they stand, give the same number from the same nodes."""
+    node, again = measured_again
+    assert again.pk != node.pk
+    assert again.process_label == node.process_label
+    inputs = [sorted(link.node.uuid for link in found.base.links.get_incoming(node_class=orm.Data).all())
+              for found in (node, again)]  # fmt: skip
+    assert inputs[0] == inputs[1]
+
+
+@pytest.fixture
+def measured_again(aiida_profile_clean):
+    from aiida_softclay.calcfunctions.arrhenius import analyse_arrhenius
+
+    runs = {}
+    for T in (350.0, 400.0, 450.0):
+        value = 1e-2 * np.exp(-0.3 / (8.617e-5 * T))
+        row = number('diffusivity.Li', value, 0.1 * value, 'cm^2/s', conditions={'temperature_K': T})
+        runs[f'run_{T:.0f}'] = table(row)
+    _, node = analyse_arrhenius.run_get_node(orm.Dict({'quantity': 'diffusivity.Li'}), **runs)
+    assert node.is_finished_ok, node.exit_message
+    lines = next(lines for text, lines in content_of(node).again if text.startswith('Exactly'))
+    exec(lines, {'load_node': orm.load_node, 'orm': orm})  # noqa: S102 - what the page tells to type
+    functions = orm.QueryBuilder().append(orm.CalcFunctionNode).order_by({orm.CalcFunctionNode: {'id': 'asc'}})
+    return node, functions.all(flat=True)[-1]
+
+
+def test_analysis_on_a_run_of_a_model_says_so(aiida_profile, tmp_path, sketches):
+    """Nothing in the inputs of an analysis names the labels: they stand behind the potential of the run."""
+    study = Study(tmp_path, experiments=('conductivity',))
+    content = content_of(study.analysed())
+    assert content.caution.startswith('Energies and forces behind these numbers come from CHGNet 0.3.0')
+    assert content.potential['pk'] == study.potential.pk
+    assert [box.layer for box in content.chain.boxes][-2:] == ['analysis', 'numbers']
 
 
 def test_aimd_is_drawn_through_its_seams(aiida_profile):

@@ -160,7 +160,7 @@ def chain_of(parts: Iterable[Part]) -> Chain:
         if layer == 'numbers' and numbers is not None:
             place['data', numbers.pk] = len(chain.boxes)
             count = len(numbers.get_dict().get('numbers') or [])
-            chain.boxes.append(Box('numbers', 'Numbers', f'{count} numbers', [numbers.pk]))
+            chain.boxes.append(Box('numbers', 'Numbers', f'{count} number{"" if count == 1 else "s"}', [numbers.pk]))
     chain.edges = _edges(graph, place, of_crystals, data, numbers)
     return chain
 

@@ -14,7 +14,7 @@ from aiida_softclay.report.index import labels_kind
 from aiida_softclay.report.page.captions import CHAPTERS
 from aiida_softclay.report.page.chain import Chain, chain_of
 from aiida_softclay.report.page.figures import Figure, cell_figures, figures_of, glass_of, results_context
-from aiida_softclay.report.page.inputs import codes_of, launch_command, seeds_of, versions_of
+from aiida_softclay.report.page.inputs import again, codes_of, seeds_of, versions_of
 from aiida_softclay.report.page.numbers import Table, tables_of, value_text, warnings_of
 from aiida_softclay.report.page.parts import Part, missing_sentences, parts_of, potential_of, state_of
 from aiida_softclay.report.scorecard import scale_of
@@ -56,8 +56,8 @@ class Content:
     scorecard : list of dict
         Published numbers that ours answer.
     codes, versions, seeds : list
-    command, overrides : str
-        What launches it anew.
+    again : list of (str, str)
+        What to type: a sentence, and lines.
     """
 
     root: orm.ProcessNode
@@ -76,8 +76,7 @@ class Content:
     codes: list[dict[str, Any]]
     versions: list[tuple[str, str]]
     seeds: list[tuple[str, str, int]]
-    command: str
-    overrides: str
+    again: list[tuple[str, str]]
 
     def chapters(self) -> list[tuple[str, str, list[Figure]]]:
         """Return key, heading and figures of each chapter that has any."""
@@ -107,17 +106,18 @@ def content_of(root: orm.ProcessNode) -> Content:
         )
     tables = tables_of(parts)
     context = context_of(parts)
-    command, overrides = launch_command(root, parts[0].entry_point)
+    chain = chain_of(parts)
+    labels = labels_of(parts, context, chain)
     return Content(
         root=root,
         title=title_of(parts, context),
-        facts=facts_of(parts, context),
-        caution=caution_of(parts, context),
+        facts=facts_of(parts, context, labels),
+        caution=caution_of(labels),
         missing=missing_sentences(root, parts, left_out),
         stages=[_stage(part) for part in parts],
         warnings=warnings_of(tables),
-        chain=chain_of(parts),
-        potential=potential_facts(parts),
+        chain=chain,
+        potential=potential_facts(parts, chain),
         figures=figures_of(parts),
         cells=cell_figures(parts),
         tables=tables,
@@ -125,8 +125,7 @@ def content_of(root: orm.ProcessNode) -> Content:
         codes=codes_of(parts),
         versions=versions_of(parts),
         seeds=seeds_of(parts),
-        command=command,
-        overrides=overrides,
+        again=again(root, parts[0].entry_point),
     )
 
 
@@ -162,7 +161,7 @@ def title_of(parts: list[Part], context: dict[str, Any]) -> str:
     return f'{parts[0].title} of {material}' if material else parts[0].title
 
 
-def facts_of(parts: list[Part], context: dict[str, Any]) -> list[tuple[str, str]]:
+def facts_of(parts: list[Part], context: dict[str, Any], labels: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what stands below the title, each with what it is."""
     root = parts[0].node
     protocol = protocol_of(root) or str(context.get('protocol') or '')
@@ -175,7 +174,7 @@ def facts_of(parts: list[Part], context: dict[str, Any]) -> list[tuple[str, str]
         ('State', state_of(root)),
         ('Protocol', protocol or 'not recorded'),
         ('Scale', SCALES.get(scale, 'not recorded')),
-        ('Energies and forces', labels_text(labels_of(parts, context)) or 'not recorded'),
+        ('Energies and forces', labels_text(labels) or 'not recorded'),
         ('Engine of the numbers', engine_text(context.get('engine')) or 'none yet'),
         ('Atoms', f'{atoms:,}'.replace(',', ' ') if isinstance(atoms, int) else 'not recorded'),
         ('Launched', date_text(root.ctime)),
@@ -196,9 +195,9 @@ def protocol_of(process: orm.ProcessNode) -> str:
     return ''
 
 
-def labels_of(parts: list[Part], context: dict[str, Any]) -> dict[str, Any]:
+def labels_of(parts: list[Part], context: dict[str, Any], chain: Chain) -> dict[str, Any]:
     """Return the record of the engine behind all energies and forces: of the potential, the frames or the results."""
-    potential = _potential_in(parts)
+    potential = _potential_in(parts, chain)
     found = potential.base.attributes.get('labels', None) if potential is not None else None
     if isinstance(found, dict):
         return found
@@ -225,9 +224,8 @@ def labels_text(record: dict[str, Any]) -> str:
     return f'{text}{kind}' if text else ''
 
 
-def caution_of(parts: list[Part], context: dict[str, Any]) -> str:
+def caution_of(record: dict[str, Any]) -> str:
     """Return a sentence where the energies are those of a model."""
-    record = labels_of(parts, context)
     if labels_kind(record) != 'model':
         return ''
     return (
@@ -236,13 +234,16 @@ def caution_of(parts: list[Part], context: dict[str, Any]) -> str:
     )
 
 
-def _potential_in(parts: list[Part]) -> Any:
-    return next((found for part in parts if (found := potential_of(part.node)) is not None), None)
+def _potential_in(parts: list[Part], chain: Chain) -> Any:
+    """Return the potential of the parts, else the one that stands behind what they were given."""
+    found = next((found for part in parts if (found := potential_of(part.node)) is not None), None)
+    behind = [pk for box in chain.boxes if box.layer == 'potential' for pk in box.nodes]
+    return orm.load_node(behind[-1]) if found is None and behind else found
 
 
-def potential_facts(parts: list[Part]) -> dict[str, Any]:
+def potential_facts(parts: list[Part], chain: Chain) -> dict[str, Any]:
     """Return the potential of a report: node, what it was fitted to, test errors and gate."""
-    potential = _potential_in(parts)
+    potential = _potential_in(parts, chain)
     if potential is None:
         return {}
     attributes = potential.base.attributes

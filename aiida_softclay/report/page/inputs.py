@@ -156,6 +156,45 @@ def launch_command(process: orm.ProcessNode, entry_point: str) -> tuple[str, str
     return shlex.join(words), text
 
 
+def again(process: orm.ProcessNode, entry_point: str) -> list[tuple[str, str]]:
+    """Return what to type to run a process again and to see more of it: pairs of a sentence and lines.
+
+    Parameters
+    ----------
+    process : aiida.orm.ProcessNode
+    entry_point : str
+        Without its group.
+    """
+    found = []
+    command, overrides = launch_command(process, entry_point)
+    if overrides:
+        found.append(('With what differs from the protocol in a file overrides.yaml:', overrides.rstrip()))
+    if command:
+        said = 'what had finished is taken from the cache; another seed makes a new run'
+        found.append((f'The same again, from a terminal ({said}):', command))
+    is_function = isinstance(process, orm.CalcFunctionNode)
+    if is_function:
+        module, _, name = str(process.process_type or '').rpartition('.')
+        if module:
+            lines = (
+                f'from {module} import {name}',
+                f"links = load_node('{process.uuid}').base.links.get_incoming(node_class=orm.Data)",
+                f'{name}(**{{link.link_label: link.node for link in links.all()}})',
+            )
+            found.append(('Exactly the inputs of this function, in verdi shell:', '\n'.join(lines)))
+    else:
+        lines = ('from aiida.engine import submit', f"submit(load_node('{process.uuid}').get_builder_restart())")
+        found.append(('Exactly the inputs of this process, in verdi shell:', '\n'.join(lines)))
+    results = process.outputs.results if 'results' in process.outputs else None
+    lines = [f'softclay plot {process.pk} -o figures.pdf']
+    if not is_function:
+        lines = [f'softclay results {process.pk} --warnings', *lines, f'softclay export {process.pk} study.zip']
+    if results is not None:
+        lines.insert(-2 if not is_function else 0, f'softclay trace {results.pk}')
+    found.append(('Numbers, ancestors, figures for print, and everything for another machine:', '\n'.join(lines)))
+    return found
+
+
 def differences(protocol: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return what parameters have that the protocol has not, or has otherwise, nested alike.
 
