@@ -130,7 +130,7 @@ def print_sizes(sizes, warnings) -> None:
     grid.add_column('bytes', justify='right')
     grid.add_column('')
     for row in sizes:
-        size = '' if not row.bytes and not row.exact else f'{"" if row.exact else "about "}{row.bytes:,}'
+        size = f'{"" if row.exact or not row.bytes else "about "}{row.bytes:,}'
         grid.add_row(row.part, f'{row.items:,}', size, row.note)
     wide_console().print(grid)
     total = sum(row.bytes for row in sizes)

@@ -29,6 +29,8 @@ PARTS = ('archive', 'frames', 'potentials', 'structures', 'densities', 'tables',
 DEFAULT_PARTS = PARTS[:-1]
 #: Trajectories above this are left out of the archive unless they are asked for, bytes.
 BULK_ABOVE = 10_000_000
+#: A page with its pictures.
+PAGE_BYTES = 1_500_000
 MANIFEST, SUMS, README, ARCHIVE = 'manifest.json', 'SHA256SUMS', 'README.md', 'archive.aiida'
 
 
@@ -117,11 +119,10 @@ def dry_run(
             note = f'{len(plan.left_out)} files of {out:,} bytes are left out' if plan.left_out else ''
             sizes.append(PartSize(part, len(selection.pks), plan.bytes, False, note))
         elif part == 'tables':
-            curves = len(export_tables.curve_nodes(selection))
-            sizes.append(PartSize(part, curves, 0, False, 'curves, and the tables of numbers'))
+            sizes.append(PartSize(part, *export_tables.estimate(selection), False, 'curves, and the tables of numbers'))
         elif part == 'report':
             pages = sum(isinstance(node, orm.ProcessNode) for node in selection.roots)
-            sizes.append(PartSize(part, pages, 0, False, 'pages of one or a few MB, for what has numbers'))
+            sizes.append(PartSize(part, pages, pages * PAGE_BYTES, False, 'pages'))
         else:
             items, size = export_files.estimate(part, selection, options.stride)
             sizes.append(PartSize(part, items, size, part in ('potentials', 'densities')))

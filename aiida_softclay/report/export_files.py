@@ -96,7 +96,8 @@ def write_potentials(selection: Selection, folder: Path, tell: Tell) -> Iterator
         errors = ', '.join(f'{name} {value:.4g}' for name, value in (node.test_rmse or {}).items())
         yield Taken(
             target, f'DeePMD model ({node.model_backend}, DeePMD-kit {node.version or "?"}) for '
-            f'{" ".join(node.type_map)}, cutoff {node.rcut:g} Å, fitted to {engine_text(node.labels) or "unknown"}'
+            f'{" ".join(node.type_map)}, cutoff {node.rcut:g} Å'
+            + (f', fitted to {engine_text(node.labels)}' if node.labels else '')
             + (f', test RMSE: {errors}' if errors else ''), uuids,
         )  # fmt: skip
         tell('potentials', done, len(models))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ Tell = Callable[[str, int, int], None]
 CALLS = (LinkType.CALL_CALC.value, LinkType.CALL_WORK.value)
 #: An array of more columns, such as the positions of atoms, is no curve.
 MOST_COLUMNS = 40
+#: Bytes of a number in a curve, and of a row in the tables of numbers with its definition.
+NUMBER_BYTES, ROW_BYTES = 16, 900
 #: Nodes whose arrays are in memory at once.
 CURVES_AT_ONCE = 50
 #: Restart states: they are for the next run, and the archive has them.
@@ -124,6 +127,19 @@ def curve_nodes(selection: Selection) -> list[orm.ArrayData]:
     }
     types = {'node_type': {'in': [orm.ArrayData.class_node_type, orm.XyData.class_node_type]}}
     return [node for node in selection.nodes(orm.ArrayData, **types) if node.pk in returned]
+
+
+def estimate(selection: Selection) -> tuple[int, int]:
+    """Return how many curves there are, and about how many bytes all tables take."""
+    nodes = curve_nodes(selection)
+    shapes = [
+        shape
+        for node in nodes
+        for name, shape in node.base.attributes.all.items()
+        if name.startswith('array|') and math.prod(shape[1:]) <= MOST_COLUMNS
+    ]
+    rows = len(all_numbers(selection)) + len(results_of_roots(selection))
+    return len(nodes), sum(math.prod(shape) for shape in shapes) * NUMBER_BYTES + rows * ROW_BYTES
 
 
 def write_curves(selection: Selection, folder: Path, tell: Tell) -> Iterator[Taken]:

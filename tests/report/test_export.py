@@ -319,12 +319,17 @@ def test_committees_come_along(study, tmp_path, other_profile):
 def test_sizes_before_anything_is_written(study, tmp_path):
     sizes, warnings = dry_run([study], Options(PARTS, bulk_above=BETWEEN))
     assert warnings == []
+    assert list(tmp_path.iterdir()) == []
     items = {row.part: row.items for row in sizes}
     assert items['frames'] == items['potentials'] == items['structures'] == items['densities'] == 1
     assert items['trajectories'] == 2
     assert {row.part: row.bytes for row in sizes}[
         'potentials'
     ] == study.outputs.potential.base.repository.get_object_size('model.pb')
+    curves = {row.part: (row.items, row.bytes) for row in sizes}['tables']
+    take_away([study], tmp_path / 'out', Options(('tables',)))
+    written = sum(path.stat().st_size for path in (tmp_path / 'out' / 'tables').rglob('*.csv'))
+    assert curves[0] == 1
+    assert written / 3 < curves[1] < 3 * written
     note = next(row.note for row in sizes if row.part == 'archive')
     assert '5 files' in note
-    assert list(tmp_path.iterdir()) == []
