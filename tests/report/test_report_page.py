@@ -9,17 +9,21 @@ import inspect
 import itertools
 import re
 
+import numpy as np
 import pytest
 from aiida import orm
 from page_reader import Page
 from report_samples import CHGNET, HOSTILE, MIXTURE, Study, number, table, workchain
 
 from aiida_softclay.report import registry
+from aiida_softclay.report.page import chain as chain_module
 from aiida_softclay.report.page import content_of, figures, render_page
 from aiida_softclay.report.page.captions import CHAPTER_OF, DEFINITIONS, definition_of
 from aiida_softclay.report.page.chain import LAYERS
+from aiida_softclay.report.page.chain_drawing import draw_chain
 from aiida_softclay.report.page.inputs import ARGUMENTS, launch_command
 from aiida_softclay.report.page.numbers import value_text
+from aiida_softclay.report.page.parts import parts_of
 from aiida_softclay.report.page.pictures import Picture, panel_picture, plain
 from aiida_softclay.report.registry import Source, panels_from
 from aiida_softclay.report.scorecard_table import scorecard
@@ -179,7 +183,10 @@ def test_figures_have_captions_with_definition_scale_and_nodes(whole):
 
 def test_every_panel_of_the_registry_has_words():
     """A new panel needs a definition: its name is taken from what registers it."""
-    for name, function in registry.REGISTRY.items():
+    ours = {name: function for name, function in registry.REGISTRY.items()
+            if function.__module__.startswith('aiida_softclay.')}  # fmt: skip
+    assert len(ours) > 20
+    for name, function in ours.items():
         assert name in CHAPTER_OF, name
         lines = inspect.getsource(function)
         for panel in re.findall(r"""yield\s*\(?\s*f?'([a-z_0-9{}]+)'""", lines):
@@ -215,6 +222,40 @@ def test_chain_is_collapsed_and_joined(whole):
     assert (place[called['aimd_slab']], place[called['amorphous']]) in joined
     assert all(LAYERS.index(chain.boxes[a].layer) < LAYERS.index(chain.boxes[b].layer) for a, b in joined)
     assert '15 labelled frames' in chain.sentence()
+
+
+def test_many_runs_share_a_box(whole, monkeypatch):
+    monkeypatch.setattr(chain_module, 'MOST_IN_LAYER', 2)
+    parts, _ = parts_of(whole.study.node)
+    boxes = [box for box in chain_module.chain_of(parts).boxes if box.layer == 'sampling']
+    assert [(box.title, box.detail) for box in boxes] == [('AIMD, 3 runs', 'salts_licl, salts_gaf3, slab')]
+    assert len(boxes[0].nodes) == 3
+
+
+@pytest.mark.parametrize(('columns', 'width'), [(4, 920), (2, 372)])
+def test_boxes_of_the_chain_keep_apart_and_inside(whole, columns, width):
+    drawing = draw_chain(whole.content.chain, columns, width)
+    found = re.findall(r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', drawing)
+    boxes = np.array(found, dtype=float)
+    assert len(boxes) == len(whole.content.chain.boxes)
+    high = float(re.search(r'viewBox="0 0 \d+ ([\d.]+)"', drawing).group(1))
+    assert (boxes[:, 0] >= 0).all()
+    assert (boxes[:, 0] + boxes[:, 2] <= width).all()
+    assert (boxes[:, 1] + boxes[:, 3] <= high).all()
+    for first, second in itertools.combinations(boxes, 2):
+        across = first[0] < second[0] + second[2] and second[0] < first[0] + first[2]
+        along = first[1] < second[1] + second[3] and second[1] < first[1] + first[3]
+        assert not (across and along)
+    # A line may touch the box it leaves and the one it enters, and crosses none.
+    for path in re.findall(r'<path d="M([^"]*)" fill="none"', drawing):
+        points = np.array([part.split() for part in path.split('L')], dtype=float)
+        for x, y, wide, tall in boxes:
+            for start, end in itertools.pairwise(points):
+                low, top = np.minimum(start, end), np.maximum(start, end)
+                inside = top[0] > x + 1 and low[0] < x + wide - 1 and top[1] > y + 1.5 and low[1] < y + tall - 1.5
+                assert not inside
+    for box in whole.content.chain.boxes:
+        assert f'&lt;{box.nodes[0]}&gt;' in drawing
 
 
 def test_nothing_is_called_dft_that_is_not(whole):
