@@ -46,6 +46,12 @@ def test_failed_study_reports_what_there_is(aiida_profile, tmp_path, sketches):
     assert 'There is no structure to draw.' in page.text
 
 
+def test_process_that_ended_with_a_warning_has_not_failed(aiida_profile):
+    node = workchain('paper', 'PaperWorkChain', {}, exit_status=710, message='without those of: glass').node
+    said = 'finished with a warning [710]: without those of: glass.'
+    assert content_of(node).missing == [f'The runs of a paper <{node.pk}> {said}']
+
+
 def test_study_that_runs_says_so(aiida_profile, tmp_path, sketches):
     study = Study(tmp_path, glass=False, fitted=False, state='running')
     content = content_of(study.node)

@@ -11,7 +11,7 @@ from aiida.common.links import LinkType
 
 from aiida_softclay.data.engine import engine_text
 from aiida_softclay.report.analysis_figures import entry_point_of
-from aiida_softclay.report.page.parts import STAGES, Part
+from aiida_softclay.report.page.parts import STAGES, Part, ended_with_warning
 from aiida_softclay.report.provenance import describe, kind_of
 
 #: Rows of the picture, from the first to the last.
@@ -300,7 +300,8 @@ def _box(layer: str, keys: list[tuple[str, int]], nodes: dict[int, Part], data: 
     pks = [pk for _, pk in keys]
     if keys[0][0] == 'process':
         parts = [nodes[pk] for pk in pks]
-        failed = any(part.node.is_terminated and not part.node.is_finished_ok for part in parts)
+        ended = [part.node for part in parts if part.node.is_terminated]
+        failed = any(not node.is_finished_ok and not ended_with_warning(node) for node in ended)
         running = any(not part.node.is_terminated for part in parts)
         title = parts[0].title if len(parts) == 1 else f'{parts[0].title.partition(":")[0]}, {len(parts)} runs'
         detail = 'failed' if failed else 'not done' if running else _about(parts)

@@ -16,7 +16,14 @@ from aiida_softclay.report.page.chain import Chain, chain_of
 from aiida_softclay.report.page.figures import Figure, cell_figures, figures_of, glass_of, results_context
 from aiida_softclay.report.page.inputs import again, codes_of, seeds_of, versions_of
 from aiida_softclay.report.page.numbers import Table, tables_of, value_text, warnings_of
-from aiida_softclay.report.page.parts import Part, missing_sentences, parts_of, potential_of, state_of
+from aiida_softclay.report.page.parts import (
+    Part,
+    ended_with_warning,
+    missing_sentences,
+    parts_of,
+    potential_of,
+    state_of,
+)
 from aiida_softclay.report.scorecard import scale_of
 from aiida_softclay.report.scorecard_table import scorecard
 
@@ -292,7 +299,7 @@ def _stage(part: Part) -> dict[str, Any]:
     minutes = (node.mtime - node.ctime).total_seconds() / 60 if node.is_terminated else None
     return {
         'title': part.title, 'pk': node.pk, 'state': state_of(node),
-        'ok': node.is_finished_ok or not node.is_terminated,
+        'ok': node.is_finished_ok or not node.is_terminated or ended_with_warning(node),
         'relation': relation.get(part.relation, ''), 'started': date_text(node.ctime),
         'minutes': '' if minutes is None else f'{minutes:.1f}',
     }  # fmt: skip

@@ -115,13 +115,19 @@ def state_of(node: orm.ProcessNode) -> str:
     if node.is_finished:
         if node.is_finished_ok:
             return 'finished'
-        return f'failed [{node.exit_status}]: {node.exit_message or "no message"}'
+        how = 'finished with a warning' if ended_with_warning(node) else 'failed'
+        return f'{how} [{node.exit_status}]: {node.exit_message or "no message"}'
     if node.is_excepted:
         lines = str(node.exception or '').strip().splitlines()
         return f'stopped by an error: {lines[-1]}' if lines else 'stopped by an error'
     if node.is_killed:
         return 'killed'
     return 'paused' if getattr(node, 'paused', False) else str(node.process_state.value)
+
+
+def ended_with_warning(node: orm.ProcessNode) -> bool:
+    """Return whether a process gave its outputs, but not all that was asked for: exit codes 700 to 799."""
+    return node.exit_status is not None and 700 <= node.exit_status < 800
 
 
 def parts_of(root: orm.ProcessNode, most_later: int = MOST_LATER) -> tuple[list[Part], int]:
@@ -249,11 +255,12 @@ def missing_sentences(root: orm.ProcessNode, parts: Iterable[Part], left_out: in
     for part in parts:
         if part.node.is_finished_ok:
             continue
-        what = 'is not done' if not part.node.is_terminated else 'did not succeed'
+        what = 'did not succeed: ' if part.node.is_terminated else 'is not done: '
+        what = '' if ended_with_warning(part.node) else what
         if part.relation != 'root':
-            said.append(f'{part.title} <{part.node.pk}> {what}: {_whole(state_of(part.node))}')
+            said.append(f'{part.title} <{part.node.pk}> {what}{_whole(state_of(part.node))}')
         elif part.node.is_terminated:
-            said.append(f'The {_lower(part.title)} <{root.pk}> {what}: {_whole(state_of(root))}')
+            said.append(f'The {_lower(part.title)} <{root.pk}> {what}{_whole(state_of(root))}')
     if entry_point_of(root) == 'study':
         calls = {part.call for part in parts if part.relation == 'called'}
         if any(part.group == 'sampling' and part.relation == 'called' for part in parts):
