@@ -150,8 +150,9 @@ class Study:
     """The nodes of a study; what is not asked for did not run."""
 
     def __init__(self, folder, *, experiments=('conductivity', 'stress_pulse', 'constant_strain'), fitted=True,
-                 glass=True, label=MIXTURE, state='finished', exit_status=0, message='', code=None):  # fmt: skip
-        self.folder, self.code, self.stages = folder, code, {}
+                 glass=True, label=MIXTURE, state='finished', exit_status=0, message='', code=None,
+                 cached_from=None):  # fmt: skip
+        self.folder, self.code, self.stages, self.cached_from = folder, code, {}, cached_from
         parameters = StudyWorkChain.get_protocol_inputs('demo', {'seed': 7}) | {'protocol': 'demo'}
         self.inputs = {'mixture': orm.Str(MIXTURE), 'parameters': orm.Dict(parameters),
                        'potential_family': orm.Str('placeholders')}  # fmt: skip
@@ -275,7 +276,9 @@ class Study:
 
     def _collect(self):
         context = orm.Dict({'mixture': MIXTURE, 'protocol': 'demo', 'engine': ENGINE, 'model_atoms': 320})
-        collected = body(collect_results)(context, **self.stages)
+        # A table from the cache is a copy of the first one, with the nodes that that one was made of.
+        first = self.cached_from
+        collected = first.node.outputs.results.clone() if first else body(collect_results)(context, **self.stages)
         maker = calcfunction('collect_results', {'context': context, **self.stages}, self.study)
         self.study.gives(**maker.gives(result=collected) and {'results': collected})
 

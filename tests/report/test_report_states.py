@@ -46,6 +46,17 @@ def test_failed_study_reports_what_there_is(aiida_profile, tmp_path, sketches):
     assert 'There is no structure to draw.' in page.text
 
 
+def test_numbers_of_a_study_from_the_cache_are_its_own(aiida_profile, tmp_path, sketches):
+    """What another study collected names the nodes of that one: neither twice, nor by the keys of others."""
+    first = Study(tmp_path, experiments=())
+    second = Study(tmp_path, experiments=(), cached_from=first)
+    tables = content_of(second.node).tables
+    assert [found.heading for found in tables] == [found.heading for found in content_of(first.node).tables]
+    shown = {row.node for found in tables for row in found.rows}
+    assert shown == {node.pk for node in second.stages.values()}
+    assert not shown & {node.pk for node in first.stages.values()}
+
+
 def test_process_that_ended_with_a_warning_has_not_failed(aiida_profile):
     node = workchain('paper', 'PaperWorkChain', {}, exit_status=710, message='without those of: glass').node
     said = 'finished with a warning [710]: without those of: glass.'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -84,18 +85,24 @@ def tables_of(parts: Iterable[Part]) -> list[Table]:
     parts : iterable of Part
         The first is the root.
     """
+    every = [(part, label, node) for part in parts if part.relation != 'before' for label, node in _results_of(part)]
+    contents = {node.uuid: node.get_dict() for _, _, node in every}
+    contents = {uuid: content for uuid, content in contents.items() if content.get('schema') == SCHEMA}
+    # Of a study from the cache the numbers name the nodes of the study that ran first; here stand their copies.
+    own: dict[str, int] = {}
+    for _, _, node in every:
+        if node.uuid in contents:
+            own.setdefault(_digest(contents[node.uuid]), node.pk)
+    sources = _sources(contents.values())
+    nodes = {uuid: own.get(digest, pk) for uuid, (pk, digest) in sources.items()}
+    collected = {digest for _, digest in sources.values()}
     tables: list[Table] = []
     shown: set[str] = set()
-    for part in parts:
-        if part.relation == 'before':
+    for part, label, node in every:
+        if node.uuid in shown or node.uuid not in contents or _digest(contents[node.uuid]) in collected:
             continue
-        for label, results in _results_of(part):
-            content = results.get_dict()
-            if results.uuid in shown or content.get('schema') != SCHEMA:
-                continue
-            shown.add(results.uuid)
-            shown |= {row['source'] for row in content['numbers'] if row.get('source')}
-            tables += _tables(part, label, results, content)
+        shown.add(node.uuid)
+        tables += _tables(part, label, node, contents[node.uuid], nodes)
     # What was launched on its own stays behind; within the study the order is that of reading.
     return sorted(tables, key=lambda table: ORDER.index(table.heading) if table.heading in ORDER else len(ORDER))
 
@@ -110,7 +117,9 @@ def _results_of(part: Part) -> list[tuple[str, orm.Dict]]:
     return sorted(found.values(), key=lambda pair: (not pair[0].startswith('results'), pair[1].pk))
 
 
-def _tables(part: Part, label: str, results: orm.Dict, content: Mapping[str, Any]) -> list[Table]:
+def _tables(
+    part: Part, label: str, results: orm.Dict, content: Mapping[str, Any], nodes: Mapping[str, int]
+) -> list[Table]:
     own = part.title + (f', launched on its own as <{part.node.pk}>' if part.relation == 'later' else '')
     inner = label.partition('__')[2]
     if inner:
@@ -118,13 +127,12 @@ def _tables(part: Part, label: str, results: orm.Dict, content: Mapping[str, Any
     elif label == 'checks':
         own = HEADINGS['checks']
     context = content.get('context') or {}
-    sources = _pks({row['source'] for row in content['numbers'] if row.get('source')})
     found: dict[str, Table] = {}
     for row in content['numbers']:
         stage, dot, rest = row['name'].partition('.')
         collected = bool(row.get('source') and dot)
         heading = _heading(stage) if collected else own
-        node = sources.get(row.get('source'), results.pk)
+        node = nodes.get(row.get('source'), results.pk)
         table = found.setdefault(heading, Table(heading, results.pk))
         table.rows.append(_number(row, rest if collected else row['name'], context, node))
     return list(found.values())
@@ -139,11 +147,19 @@ def _heading(stage: str) -> str:
     return stage.replace('_', ' ') if not STAGE.fullmatch(stage) else stage.replace('_', ' ').capitalize()
 
 
-def _pks(uuids: set[str]) -> dict[str, int]:
+def _digest(content: Mapping[str, Any]) -> str:
+    """Return what tells two results apart, whichever nodes hold them."""
+    return json.dumps(content, sort_keys=True)
+
+
+def _sources(contents: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, str]]:
+    """Return key and digest of the results that collected numbers were taken from, by uuid; not of deleted ones."""
+    uuids = {row['source'] for content in contents for row in content['numbers'] if row.get('source')}
     if not uuids:
         return {}
-    query = orm.QueryBuilder().append(orm.Dict, filters={'uuid': {'in': sorted(uuids)}}, project=['uuid', 'id'])
-    return dict(query.all())
+    query = orm.QueryBuilder()
+    query.append(orm.Dict, filters={'uuid': {'in': sorted(uuids)}}, project=['uuid', 'id', 'attributes'])
+    return {uuid: (pk, _digest(content)) for uuid, pk, content in query.all()}
 
 
 def _number(row: Mapping[str, Any], name: str, context: Mapping[str, Any], node: int) -> Number:
