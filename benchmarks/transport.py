@@ -69,7 +69,12 @@ def ours(case: str, path: str) -> dict[str, float]:
     with TrajectoryFile(path) as file:
         own = mean_squared_displacement(file, n_groups=64, n_blocks=1 if case != 'conductivity' else 3)
         if case == 'conductivity':
-            found = ionic_conductivity(collective_displacement(file), own, CHARGES, volume=64.0**3, temperature=300)
+            # Both programs fit the same lags; the time step of the file is 1 ps for each frame.
+            span = file.n_frames - 1
+            found = ionic_conductivity(
+                collective_displacement(file), own, CHARGES, volume=64.0**3, temperature=300,
+                window_ps=(WINDOW[0] * span, WINDOW[1] * span),
+            )  # fmt: skip
             check = found.total.value
         else:
             check = float(own['Cl'].msd[len(own['Cl'].msd) // 5])
