@@ -114,7 +114,7 @@ class ConductivityWorkChain(ExtensionMixin, ExperimentWorkChain):
         absent = sorted({*(parameters['species'] or []), *steering} - set(elements))
         if absent:
             return f'species {", ".join(absent)} is not in the structure, which has {", ".join(sorted(set(elements)))}'
-        dumped = parameters['dump_elements']
+        dumped = parameters.get('dump_elements')
         if dumped is not None and (unseen := sorted({*(parameters['species'] or []), *steering} - set(dumped))):
             return (
                 f'the diffusion of {", ".join(unseen)} is asked for, but frames hold {", ".join(dumped)} alone: add '
