@@ -65,7 +65,7 @@ class Megabytes(click.ParamType):
 )  # fmt: skip
 @click.option(
     '--leave-out', multiple=True, metavar='PATTERN',
-    help='Leave files of such a name out of the archive, "*.png"; may be repeated.',
+    help='Leave files whose names match a shell pattern out of the archive; may be repeated.',
 )  # fmt: skip
 @click.option(
     '--stride', type=click.IntRange(min=1), default=1, show_default=True,
