@@ -74,17 +74,29 @@ def folder(aiida_profile, tmp_path_factory):
 
 def chromium(folder, *arguments):
     command = [PROGRAM, *QUIET, f'--user-data-dir={folder / "browser"}', *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, cwd=folder)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, cwd=folder)
+
+
+def look(folder):
+    """Return what was found on the page, and what the browser said.
+
+    Pictures are decoded beside the clock of the page, which can run out before them on a busy machine.
+    """
+    for budget in (20_000, 100_000, 500_000):
+        outcome = chromium(
+            folder, '--allow-file-access-from-files', f'--virtual-time-budget={budget}', '--window-size=1400,1000',
+            '--dump-dom', f'file://{folder}/look.html',
+        )  # fmt: skip
+        found = html.unescape(re.search(r'<pre id="found">(.*?)</pre>', outcome.stdout, re.DOTALL).group(1))
+        if found:
+            return json.loads(found), outcome.stderr
+    pytest.fail(f'the page was not looked at within {budget} ms: {outcome.stderr}')
 
 
 @pytest.mark.parametrize('width', [390, 1280])
 def test_page_fits_and_is_quiet(folder, width):
     (folder / 'look.html').write_text(LOOK.format(width=width), encoding='utf-8')
-    outcome = chromium(
-        folder, '--allow-file-access-from-files', '--virtual-time-budget=20000', '--window-size=1400,1000',
-        '--dump-dom', f'file://{folder}/look.html',
-    )  # fmt: skip
-    found = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', outcome.stdout, re.DOTALL).group(1)))
+    found, messages = look(folder)
     assert found['images'] > 10
     assert found['wordless'] == found['broken'] == 0
     assert found['scroll'] <= found['client'], found['wide']
@@ -93,7 +105,7 @@ def test_page_fits_and_is_quiet(folder, width):
     assert found['small'] >= 12
     # WCAG 2.2 asks for 4.5 for texts of this size.
     assert found['contrast'] >= 4.5
-    assert 'CONSOLE' not in outcome.stderr, outcome.stderr
+    assert 'CONSOLE' not in messages, messages
 
 
 def test_page_prints(folder):
