@@ -156,7 +156,7 @@ def _join_columns(
             first = 1 if number and kind == 'collective' else 0
             parts.append({name: values[first:] for name, values in part.items()})
         node = orm.ArrayData({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-        for key in ('units', 'counts', 'window_steps'):
+        for key in ('units', 'counts', 'window_steps', 'sampling_steps'):
             if (value := found[0].base.attributes.get(key, None)) is not None:
                 node.base.attributes.set(key, value)
         joined[kind] = node

@@ -76,7 +76,9 @@ def merge_averages(**segments: orm.ArrayData) -> orm.ArrayData:
     nodes = _in_order(segments)
     width = int(nodes[0].base.attributes.get('window_steps'))
     merged = _joined(nodes, width=width)
-    merged.base.attributes.set('window_steps', width)
+    for key in ('window_steps', 'sampling_steps'):
+        if (value := nodes[0].base.attributes.get(key, None)) is not None:
+            merged.base.attributes.set(key, value)
     return merged
 
 

@@ -101,6 +101,7 @@ def write_script(
         Elements of the structure and their atom types, for the columns that are written of each element.
     """
     types = types or {}
+    classical = not any('deepmd' in line for line in pair_lines)
     lines = ['# Written by aiida-softclay from the plan of the calculation.']
     if max_wallclock_seconds is not None:
         # Before anything else: loading a large model takes part of the time, too.
@@ -129,7 +130,8 @@ def write_script(
     first = 0 if resume is None else plan.stage_names.index(resume.stage)
     for index in range(first, len(plan.stages)):
         within = resume is not None and index == first and resume.within
-        lines += ['', *_stage_lines(plan, index, within, has_velocities, max_wallclock_seconds is not None, types)]
+        has_timer = max_wallclock_seconds is not None
+        lines += ['', *_stage_lines(plan, index, within, has_velocities, has_timer, types, classical)]
     final = f'write_dump all custom {FINAL_FILE} id type xu yu zu vx vy vz modify sort id format float %.17g'
     lines += [
         '',
@@ -148,8 +150,9 @@ def write_script(
 
 
 def _stage_lines(
-    plan: MdPlan, index: int, within: bool, has_velocities: bool, has_timer: bool, types: Mapping[str, int]
-) -> list[str]:
+    plan: MdPlan, index: int, within: bool, has_velocities: bool, has_timer: bool, types: Mapping[str, int],
+    classical: bool,
+) -> list[str]:  # fmt: skip
     stage = plan.stages[index]
     start = plan.start_step(stage)
     end = start + plan.steps(stage)
@@ -174,7 +177,7 @@ def _stage_lines(
     else:
         fixes = [*_fix_lines(plan, stage), *_runaway_lines(plan, stage)]
         lines += [line for _, line in fixes]
-        columns = column_fixes(plan, stage, types) if types else []
+        columns = column_fixes(plan, stage, types, classical) if types else []
         lines += [line for _, group in columns for line in group]
         lines += [
             # `start` and `stop` make ramps and strains run over the whole stage, whichever part of it is done here.

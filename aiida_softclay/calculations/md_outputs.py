@@ -34,7 +34,8 @@ def define_stage_outputs(spec: Any) -> None:
         valid_type=orm.ArrayData,
         dynamic=True,
         required=False,
-        help='Averages of each stage over every step of windows of `thermo_every` steps, with units.',
+        help='Averages of each stage over windows of `thermo_every` steps, with units; the attribute `sampling_steps` '
+        'says of every how many steps.',
     )
     spec.output_namespace(
         'model_deviation',

@@ -14,6 +14,7 @@ from aiida.engine import ExitCode
 from aiida.parsers import Parser
 
 from aiida_softclay.calculations.lammps import MAX_RETRIEVED_BYTES, dumps_stay, resume_point, structure_symbols
+from aiida_softclay.calculations.lammps_columns import sampling_steps
 from aiida_softclay.calculations.lammps_committee import DEVIATION_FILE
 from aiida_softclay.calculations.lammps_resources import n_threads, ranks_of_job
 from aiida_softclay.calculations.lammps_script import FINAL_FILE, LOG_FILE
@@ -158,7 +159,9 @@ class LammpsMdParser(Parser):
         arrays = average_arrays(self.plan, name, temporary)
         if len(arrays['step']):
             node = series_node(arrays, AVERAGE_UNITS)
-            node.base.attributes.set('window_steps', self.plan.stage_thermo_every(self.plan.stage(name)))
+            width = self.plan.stage_thermo_every(self.plan.stage(name))
+            node.base.attributes.set('window_steps', width)
+            node.base.attributes.set('sampling_steps', sampling_steps(width, 'classical' in self.node.inputs))
             self.out(f'averages.{name}', node)
 
     def _read_deviation(self, temporary: Path) -> DeviationLog | None:

@@ -94,6 +94,7 @@ def check_averages(killed_run):
     averages, thermo = outputs.averages.hold, outputs.thermo.hold
     steps = averages.get_array('step')
     assert averages.base.attributes.get('window_steps') == 40
+    assert averages.base.attributes.get('sampling_steps') == 10
     assert set(np.diff(steps)) <= {40, 80}
     assert steps[0] == 440
     assert steps[-1] == 1840
