@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 from aiida import orm
@@ -52,9 +53,12 @@ def frames_of(label, n_frames, stage='', energy_kind='e_fr_energy', program='ASE
 
 
 def dp_code_in(folder, program, label='dp-fit'):
-    """A code on a computer of its own, since the fixtures of the other tests last for one test only."""
+    """A code on a computer of its own, since the fixtures of the other tests last for one test only.
+
+    Several files have one, and no two computers of a profile may share a label.
+    """
     computer = orm.Computer(
-        label=f'{label}-computer', hostname='localhost', transport_type='core.local', scheduler_type='core.direct',
+        label=f'{label}-{uuid4()}', hostname='localhost', transport_type='core.local', scheduler_type='core.direct',
         workdir=str(folder / 'work'),
     ).store()  # fmt: skip
     computer.set_minimum_job_poll_interval(0.2)
