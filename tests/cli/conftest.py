@@ -16,3 +16,19 @@ def salt_words(aiida_profile_clean, localhost):
     record_codes(localhost, 'lmp')
     structure = orm.StructureData(ase=crystal('LiCl') * (2, 2, 2)).store()
     return structure.pk, '--potential', PotentialData(MODEL).store().pk, '--dry-run'
+
+
+@pytest.fixture
+def salt():
+    """A crystal of LiCl."""
+    from aiida_softclay.structures.crystals import crystal
+
+    return orm.StructureData(ase=crystal('LiCl')).store()
+
+
+@pytest.fixture
+def potential():
+    """A potential that is never run."""
+    from aiida_softclay.data.potential import PotentialData
+
+    return PotentialData(MODEL).store()

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from aiida import orm
 from click.testing import CliRunner
-from launch_samples import MODEL, record_codes
+from launch_samples import record_codes
 
 from aiida_softclay.calculations.potcars import upload_placeholder_family
 from aiida_softclay.cli.launch import launch
@@ -33,20 +33,6 @@ def profile(aiida_profile_clean, localhost):
     upload_placeholder_family('placeholders', ['Li', 'Ga', 'F', 'Cl', 'Mg'])
     record_codes(localhost)
     return localhost
-
-
-@pytest.fixture
-def salt():
-    from aiida_softclay.structures.crystals import crystal
-
-    return orm.StructureData(ase=crystal('LiCl')).store()
-
-
-@pytest.fixture
-def potential():
-    from aiida_softclay.data.potential import PotentialData
-
-    return PotentialData(MODEL).store()
 
 
 @pytest.mark.parametrize('mixture', ['2LiCl-GaF3', 'MgCl2-GaF3'])

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from aiida import orm
 from click.testing import CliRunner
-from launch_samples import MODEL, record_codes
+from launch_samples import record_codes
 
 from aiida_softclay.calculations.potcars import upload_placeholder_family
 from aiida_softclay.cli.launch import launch
@@ -28,20 +28,6 @@ def text_of(*arguments):
 def profile(aiida_profile_clean, localhost):
     record_codes(localhost)
     return localhost
-
-
-@pytest.fixture
-def salt():
-    from aiida_softclay.structures.crystals import crystal
-
-    return orm.StructureData(ase=crystal('LiCl')).store()
-
-
-@pytest.fixture
-def potential():
-    from aiida_softclay.data.potential import PotentialData
-
-    return PotentialData(MODEL).store()
 
 
 @pytest.fixture

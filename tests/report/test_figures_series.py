@@ -56,7 +56,6 @@ def test_each_anion_has_its_line(drawn):
     axes = found['each_anion']
     left, turned = found.array('each_migrated'), found.array('each_rotated')
     assert len(axes.lines) == 12
-    assert texts(axes)[-1].startswith('rotated (') or texts(axes)[0].startswith('rest')
     name = f'rotated ({int((turned * (1 - left)).sum())})'
     first = int(np.flatnonzero(turned * (1 - left))[0])
     assert np.array_equal(line(axes, name)[1], found.array('each_msd')[first])
