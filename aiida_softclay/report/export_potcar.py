@@ -70,7 +70,8 @@ def holds_potcar(stream: BinaryIO, depth: int = 0) -> bool:
     Returns
     -------
     bool
-        False also for what cannot be decompressed: then only its bytes as they are were looked at.
+        True also for what is compressed and cannot be read to its end: a damaged file may hold a POTCAR all the same,
+        and leaving it out costs less than handing on what is licensed.
     """
     first = stream.read(BLOCK)
     if depth < DEPTH:
@@ -133,7 +134,7 @@ def _inside(opener: Any, first: bytes, stream: BinaryIO, depth: int) -> bool:
         with opener(io.BufferedReader(_Joined(first, stream)), 'rb') as opened:
             return holds_potcar(opened, depth + 1)
     except UNREADABLE:
-        return False
+        return True
 
 
 def _inside_zip(first: bytes, stream: BinaryIO, depth: int) -> bool:
@@ -154,5 +155,5 @@ def _inside_zip(first: bytes, stream: BinaryIO, depth: int) -> bool:
                         if holds_potcar(opened, depth + 1):  # type: ignore[arg-type]
                             return True
         except (*UNREADABLE, zipfile.BadZipFile):
-            return False
+            return True
     return False

@@ -58,8 +58,13 @@ def zipped(content, name='job/input'):
         zipped(gzip.compress(WHOLE)),
         zipped(b'no mark of any kind', 'inputs/POTCAR'),
         gzip.compress(zipped(WHOLE)),
+        # Damaged: what cannot be read to its end may hold one.
+        gzip.compress(WHOLE)[:-8],
+        zipped(WHOLE)[:-10],
+        gzip.compress(WHOLE)[:12],
+        b'PK\x03\x04' + b'\x00' * 40,
     ],
-    ids=range(19),
+    ids=range(23),
 )
 def test_potcars_are_found(content):
     assert holds_potcar(io.BytesIO(content))
@@ -74,12 +79,9 @@ def test_potcars_are_found(content):
         b'<rc><c>  4</c><c>Li</c><c>7.0</c><c>1.0</c><c> PAW_PBE Li 17Jan2003</c></rc>\n',
         b'PAW_PBE Li 17Jan2003\nPAW_PBE Cl 06Sep2000\n',
         zipped(OUTCAR),
-        # Damaged: nothing is in them that can be read.
-        gzip.compress(WHOLE)[:12],
-        b'PK\x03\x04' + b'\x00' * 40,
         bytes(range(256)) * 50,
     ],
-    ids=range(9),
+    ids=range(7),
 )
 def test_results_of_vasp_are_no_potcars(content):
     assert not holds_potcar(io.BytesIO(content))
