@@ -94,7 +94,7 @@ def export(nodes, target, parts, with_trajectories, bulk_above, leave_out, strid
     """  # noqa: D301 - click reads the character \b as: keep these lines
     from aiida_softclay.report.export import DEFAULT_PARTS, Options, take_away
     from aiida_softclay.report.export import dry_run as sizes_of
-    from aiida_softclay.report.export_package import check_target
+    from aiida_softclay.report.export.package import check_target
 
     progress = Progress()
     started = time.monotonic()

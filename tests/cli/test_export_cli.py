@@ -11,7 +11,7 @@ from aiida import orm
 from click.testing import CliRunner
 
 from aiida_softclay.cli.export import export
-from aiida_softclay.report import export as export_module
+from aiida_softclay.report.export import PARTS, manifest
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_parts_are_chosen(note, tmp_path):
 def test_dry_run_writes_nothing(note, tmp_path):
     outcome = run(note.pk, tmp_path / 'out', '--dry-run', '--parts', 'all')
     assert outcome.exit_code == 0, outcome.output
-    for part in export_module.PARTS:
+    for part in PARTS:
         assert part in outcome.output
     assert 'nothing was written' in outcome.output
     assert list(tmp_path.iterdir()) == []
@@ -145,7 +145,7 @@ def test_half_of_it_is_never_there(note, tmp_path, monkeypatch):
 
     run(note.pk, tmp_path / 'out')
     before = (tmp_path / 'out' / 'manifest.json').read_text()
-    monkeypatch.setattr(export_module, 'sha256_of', fail)
+    monkeypatch.setattr(manifest, 'sha256_of', fail)
     for target in (tmp_path / 'out', tmp_path / 'new', tmp_path / 'new.zip'):
         outcome = run(note.pk, target, '--force')
         assert outcome.exit_code != 0

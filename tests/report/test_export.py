@@ -16,8 +16,8 @@ from aiida.tools.archive import import_archive
 from export_samples import SECRET, sample_study
 
 from aiida_softclay.report.export import DEFAULT_PARTS, PARTS, Options, dry_run, take_away
-from aiida_softclay.report.export_archive import ASKED, BULK, EXTRA, LICENSED, PotcarTextError
-from aiida_softclay.report.export_potcar import holds_potcar
+from aiida_softclay.report.export.archive import ASKED, BULK, EXTRA, LICENSED, PotcarTextError
+from aiida_softclay.report.export.potcar import holds_potcar
 from aiida_softclay.report.provenance import trace
 from aiida_softclay.report.queries import results_table
 

@@ -12,7 +12,7 @@ import zipfile
 import pytest
 from export_samples import OUTCAR, SECRET, potcar_text
 
-from aiida_softclay.report.export_potcar import BLOCK, holds_potcar, is_potcar_name, text_holds_potcar
+from aiida_softclay.report.export.potcar import BLOCK, holds_potcar, is_potcar_name, text_holds_potcar
 
 WHOLE = potcar_text('Li').encode()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -27,8 +27,9 @@ from aiida.tools.archive.implementations.sqlite_zip.main import ArchiveFormatSql
 from aiida.tools.archive.implementations.sqlite_zip.writer import ArchiveWriterSqlZip
 
 from aiida_softclay.data.hdf5_node import LEFT_OUT_EXTRA as EXTRA
-from aiida_softclay.report.export_potcar import holds_potcar, is_potcar_name, text_holds_potcar
-from aiida_softclay.report.export_selection import Selection, chunks
+from aiida_softclay.data.telling import Tell
+from aiida_softclay.report.export.potcar import holds_potcar, is_potcar_name, text_holds_potcar
+from aiida_softclay.report.export.selection import Selection, chunks
 
 LICENSED, BULK = 'POTCAR, which the licence of VASP forbids to pass on', 'bulk trajectory'
 ASKED = 'left out as asked'
@@ -37,8 +38,6 @@ BULK_ENDINGS = ('.lammpstrj', '.lammpstrj.gz', '.dcd', '.xtc', '.trr', '.dump', 
 TRAJECTORY_TYPE, POTCAR_FILE_TYPE = 'data.softclay.trajectory.', 'data.vasp.potcar_file.'
 #: A trajectory joined from trajectories joined from trajectories: how far back its jobs are looked for.
 GENERATIONS = 8
-
-Tell = Callable[[str, int, int], None]
 
 
 class PotcarTextError(ValueError):

@@ -8,8 +8,8 @@ from typing import Any
 from aiida import orm
 
 from aiida_softclay.data.engine import engine_text
-from aiida_softclay.report.export_archive import BULK, EXTRA, ArchivePlan
-from aiida_softclay.report.export_selection import Selection
+from aiida_softclay.report.export.archive import BULK, EXTRA, ArchivePlan
+from aiida_softclay.report.export.selection import Selection
 
 UNITS = """\
 | quantity | unit |

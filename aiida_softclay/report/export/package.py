@@ -6,10 +6,10 @@ import hashlib
 import os
 import tarfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
-Tell = Callable[[str, int, int], None]
+from aiida_softclay.data.telling import Tell
+
 PACKED = ('.zip', '.tar.gz', '.tgz')
 #: Endings of archives that are not written; a folder of such a name would mislead.
 OTHER_ARCHIVES = ('.aiida', '.tar', '.gz', '.bz2', '.xz', '.7z', '.rar', '.zst')

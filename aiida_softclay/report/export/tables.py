@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ from aiida.common.links import LinkType
 from aiida.manage import get_manager
 from aiida.repository import Repository
 
-from aiida_softclay.report.export_files import Taken
-from aiida_softclay.report.export_selection import Selection, chunks
+from aiida_softclay.data.telling import Tell
+from aiida_softclay.report.export.files import Taken
+from aiida_softclay.report.export.selection import Selection, chunks
 from aiida_softclay.report.provenance import trace
 from aiida_softclay.report.queries import COLUMNS, numbers_of, results_table
 from aiida_softclay.report.scorecard_table import scorecard
 
-Tell = Callable[[str, int, int], None]
 CALLS = (LinkType.CALL_CALC.value, LinkType.CALL_WORK.value)
 #: An array of more columns, such as the positions of atoms, is no curve.
 MOST_COLUMNS = 40

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.frames import FramesData
 from aiida_softclay.data.frames_file import export_deepmd_npy, export_extxyz
 from aiida_softclay.data.potential import PotentialData
+from aiida_softclay.data.telling import Tell
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.data.trajectory_export import export_trajectory
-from aiida_softclay.report.export_selection import Selection, words
+from aiida_softclay.report.export.selection import Selection, words
 
-Tell = Callable[[str, int, int], None]
 #: Bytes of a frame for an atom: position and force of single precision, and a line of text.
 NPY_BYTES, EXTXYZ_BYTES = 24, 110
 #: Bytes of an atom in a CIF, and in a frame of an XTC file.
