@@ -11,7 +11,7 @@ from aiida.common.folders import Folder
 from aiida.orm.nodes.data.base import to_aiida_type
 
 from aiida_softclay.data.frames import FramesData
-from aiida_softclay.data.potential import PotentialData
+from aiida_softclay.data.potential import PotentialData, validate_model
 
 from .dp_base import DpCalculation, export_frames, missing_elements, validate_positive
 
@@ -41,7 +41,7 @@ class DpTestCalculation(DpCalculation):
     def define(cls, spec: Any) -> None:
         """Declare inputs and outputs."""
         super().define(spec)
-        spec.input('potential', valid_type=PotentialData, help='The model.')
+        spec.input('potential', valid_type=PotentialData, validator=validate_model, help='The model.')
         spec.input('frames', valid_type=FramesData, help='Labelled frames.')
         spec.input(
             'max_frames', valid_type=orm.Int, default=lambda: orm.Int(2000), serializer=to_aiida_type,

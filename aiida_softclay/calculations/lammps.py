@@ -40,9 +40,9 @@ from aiida_softclay.calculations.lammps_system import data_file, elements_in_ord
 from aiida_softclay.calculations.md_outputs import define_stage_outputs
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.calculations.remote_folders import FOLDERS, folder_path
+from aiida_softclay.data.potential import PotentialData, validate_model
 
 LammpsRawCalculation = CalculationFactory('lammps.raw')
-PotentialData = DataFactory('softclay.potential')
 MdTrajectoryData = DataFactory('softclay.trajectory')
 
 
@@ -83,7 +83,9 @@ class LammpsMdCalculation(ReuseOnlySuccess, LammpsRawCalculation):
             validator=validate_plan,
             help='Stages and time step, see aiida_softclay.calculations.md_plan.MdPlan.',
         )
-        spec.input('potential', valid_type=PotentialData, required=False, help='DeePMD model file.')
+        spec.input(
+            'potential', valid_type=PotentialData, required=False, validator=validate_model, help='DeePMD model file.'
+        )
         spec.input_namespace(
             'committee',
             valid_type=PotentialData,

@@ -10,6 +10,7 @@ from aiida_softclay.calculations.lammps_potential import check_elements, parse_c
 from aiida_softclay.calculations.lammps_script import Resume
 from aiida_softclay.calculations.lammps_system import elements_in_order, lammps_cell
 from aiida_softclay.calculations.md_plan import MdPlan, PlanError
+from aiida_softclay.data.potential import missing_model
 
 
 def structure_symbols(structure: orm.StructureData) -> list[str]:
@@ -60,6 +61,9 @@ def validate_physics(value, _):
     classical = value.get('classical') or {}
     if ('potential' in value) == ('pair_lines' in classical):
         return 'give either a potential (a model file) or classical.pair_lines, and not both'
+    for member in (value.get('committee') or {}).values():
+        if problem := missing_model(member):
+            return problem
     if problem := committee_problem(value):
         return problem
     try:

@@ -13,8 +13,7 @@ from aiida.orm import SinglefileData
 from aiida.orm.implementation.utils import clean_value
 from aiida.orm.nodes.caching import NodeCaching
 
-#: Extra of a node that was imported without a file, because the archive left it out: what it lacks and where that is.
-LEFT_OUT_EXTRA = 'softclay_left_out'
+from .left_out import missing_file
 
 
 class ContentCaching(NodeCaching):
@@ -92,14 +91,8 @@ class Hdf5Data(SinglefileData):
         FileNotFoundError
             If the node was imported from an archive that had left its file out.
         """
-        if LEFT_OUT_EXTRA in self.base.extras.all and not self.base.repository.list_object_names():
-            known = self.base.extras.get(LEFT_OUT_EXTRA)[0]
-            place = known['location'].get('profile', 'it came from')
-            raise FileNotFoundError(
-                f'the file of {self.__class__.__name__} <{self.pk}> ({known["bytes"]:,} bytes) is not here: the '
-                f'archive that it came with left it out. It is in the profile {place}: export it from '
-                f'there with its file ({known["reason"]})'
-            )
+        if problem := missing_file(self):
+            raise FileNotFoundError(problem)
         with self.base.repository.open(self.FILE_NAME, mode='rb') as handle:
             name = getattr(handle, 'name', None)
             if isinstance(handle, io.BufferedReader) and isinstance(name, (str, Path)) and Path(name).is_file():

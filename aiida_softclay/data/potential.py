@@ -10,11 +10,27 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from aiida.common.exceptions import ValidationError
+from aiida.common.typing import FilePath
 from aiida.orm import SinglefileData
 from aiida.orm.nodes.caching import NodeCaching
 from ase.data import atomic_numbers
 
+from .left_out import missing_file
 from .model_file import ModelFacts, ModelFileError, inspect_model
+
+
+def missing_model(potential: PotentialData) -> str | None:
+    """Return what to say if the model file of a potential is not in this profile; ``None`` if it is."""
+    problem = missing_file(potential)
+    return problem and (
+        f'{problem}. The part `potentials` of an export has the model as a file: a new node, PotentialData(FILE), '
+        f'computes the same if its md5 is {potential.md5}'
+    )
+
+
+def validate_model(potential: PotentialData | None, _: Any) -> str | None:
+    """Return what to say if a potential that is the input of a process lacks its model: a validator of ports."""
+    return None if potential is None else missing_model(potential)
 
 
 class PotentialCaching(NodeCaching):
@@ -181,6 +197,36 @@ class PotentialData(SinglefileData):
         if not self.is_stored and self._md5() != self.md5:
             raise ValidationError('the md5 of the node is not that of its file: the node was changed')
         return super().store()
+
+    @contextlib.contextmanager
+    def open(self, path: FilePath | None = None, mode: Any = 'r') -> Iterator[Any]:
+        """Yield the open model file.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the node was imported from an archive that had left its file out; the message says where it is.
+        """
+        self._check_file()
+        with super().open(self.filename if path is None else path, mode=mode) as handle:
+            yield handle
+
+    @contextlib.contextmanager
+    def as_path(self) -> Iterator[Path]:
+        """Yield a path of the model under its own name.
+
+        Raises
+        ------
+        FileNotFoundError
+            As for :meth:`open`.
+        """
+        self._check_file()
+        with super().as_path() as path:
+            yield path
+
+    def _check_file(self) -> None:
+        if problem := missing_model(self):
+            raise FileNotFoundError(problem)
 
     @contextlib.contextmanager
     def open_model(self) -> Iterator[Path]:

@@ -13,10 +13,11 @@ from typing import Any
 from aiida import orm
 from aiida.engine import WorkChain, while_
 from aiida.orm.nodes.data.base import to_aiida_type
-from aiida.plugins import DataFactory, WorkflowFactory
+from aiida.plugins import WorkflowFactory
 
 from aiida_softclay.calcfunctions.arrhenius import analyse_arrhenius
 from aiida_softclay.calcfunctions.results import collect_results
+from aiida_softclay.data.potential import PotentialData, validate_model
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin
 from aiida_softclay.workflows.md import MdWorkChain
 from aiida_softclay.workflows.md_inputs import remote_problem
@@ -32,8 +33,6 @@ from aiida_softclay.workflows.ports import (
 )
 from aiida_softclay.workflows.protocol import ProtocolMixin
 from aiida_softclay.workflows.study_inputs import PlannedRun, frames_problem
-
-PotentialData = DataFactory('softclay.potential')
 
 POTENTIAL = 'potential'
 ARRHENIUS = 'arrhenius'
@@ -130,8 +129,9 @@ class PaperWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
         define_job_bound(spec, 'steps at once')
         spec.expose_inputs(MdWorkChain, include=REMOTE_INPUTS)
         spec.input(
-            'potential', valid_type=PotentialData, required=False, help='A finished potential: none is made then.'
-        )
+            'potential', valid_type=PotentialData, required=False, validator=validate_model,
+            help='A finished potential: none is made then.',
+        )  # fmt: skip
         spec.inputs.validator = validate_inputs
         spec.outline(
             cls.setup,

@@ -11,6 +11,7 @@ from aiida.plugins import DataFactory
 
 from aiida_softclay.calcfunctions.results import collect_results
 from aiida_softclay.calcfunctions.structure_analysis import analyse_anion_exchange, exchange_parameters
+from aiida_softclay.data.potential import PotentialData, validate_model
 from aiida_softclay.structures.composition import Mixture
 from aiida_softclay.workflows.amorphous import AmorphousWorkChain
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin
@@ -39,8 +40,6 @@ from aiida_softclay.workflows.trajectory_analyses import (
     message_of,
     trajectory_of,
 )
-
-PotentialData = DataFactory('softclay.potential')
 
 #: The experiments on the amorphous model: independent of each other. The longest comes first, so that the short ones
 #: fill the time beside it.
@@ -78,8 +77,9 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, TrajectoryAnalysesMixi
         define_job_bound(spec)
         spec.expose_inputs(MdWorkChain, include=REMOTE_INPUTS)
         spec.input(
-            'potential', valid_type=PotentialData, required=False, help='A finished potential: skips sampling and fit.'
-        )
+            'potential', valid_type=PotentialData, required=False, validator=validate_model,
+            help='A finished potential: skips sampling and fit.',
+        )  # fmt: skip
         spec.inputs.validator = validate_inputs
 
         spec.outline(

@@ -13,7 +13,7 @@ from aiida_softclay.calcfunctions.frames import merge_frames
 from aiida_softclay.calcfunctions.validation_table import assess_validation
 from aiida_softclay.data.frames import FramesData
 from aiida_softclay.data.frames_surface import IncompatibleFramesError, combine_engines
-from aiida_softclay.data.potential import PotentialData
+from aiida_softclay.data.potential import PotentialData, validate_model
 from aiida_softclay.workflows import validation_plan as plan
 from aiida_softclay.workflows.ports import (
     branch_limit,
@@ -87,7 +87,7 @@ class ValidatePotentialWorkChain(ProtocolMixin, ValidationBranchesMixin, WorkCha
     def define(cls, spec: Any) -> None:
         """Declare inputs, outline, outputs and exit codes."""
         super().define(spec)
-        spec.input('potential', valid_type=PotentialData, help='The potential to prove.')
+        spec.input('potential', valid_type=PotentialData, validator=validate_model, help='The potential to prove.')
         spec.input(
             'parameters', valid_type=orm.Dict, serializer=to_aiida_type,
             help='Which proofs on which structures, and what counts as agreement: see the protocols.',

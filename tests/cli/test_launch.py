@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 import yaml
 from aiida import orm
+from aiida.tools import delete_nodes
+from aiida.tools.archive import import_archive
 from click.testing import CliRunner
-from launch_samples import record_codes
+from launch_samples import MODEL, record_codes
 
 from aiida_softclay.calculations.potcars import upload_placeholder_family
 from aiida_softclay.cli.launch import launch
 from aiida_softclay.cli.launching import bytes_text
+from aiida_softclay.report.export import Options, take_away
 
 
 def run(*arguments):
@@ -70,6 +73,21 @@ def test_dry_runs_of_the_stages(profile, salt, potential, tmp_path):
         assert outcome.exit_code == 0, outcome.output
         assert 'core-hours' in outcome.output
         assert ('raw dumps' in outcome.output) == (arguments[0] != 'aimd')
+
+
+def test_a_potential_that_came_without_its_model_is_refused(profile, salt, potential, tmp_path):
+    uuid = potential.uuid
+    take_away([potential], tmp_path / 'out', Options(('archive',), leave_out=('*.pb',)))
+    delete_nodes([potential.pk], dry_run=False)
+    import_archive(tmp_path / 'out' / 'archive.aiida')
+    for arguments in (('study', 'LiCl-MgCl2'), ('amorphous', 'LiCl'), ('conductivity', salt.pk)):
+        outcome = run(*arguments, '--potential', uuid, '--dry-run')
+        assert outcome.exit_code != 0
+        said = ' '.join(outcome.output.split())
+        assert f'{MODEL.name} of PotentialData <{orm.load_node(uuid).pk}>' in said, said
+        assert 'the archive that it came with left it out (left out as asked)' in said
+        assert 'Traceback' not in said
+    assert nodes() == 0
 
 
 def test_dry_run_says_what_a_choice_of_elements_saves(profile, salt, potential, tmp_path):

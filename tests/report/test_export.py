@@ -11,10 +11,12 @@ import zipfile
 import pytest
 from aiida import orm
 from aiida.manage import get_manager
+from aiida.plugins import CalculationFactory, WorkflowFactory
 from aiida.storage.sqlite_temp import SqliteTempBackend
 from aiida.tools.archive import import_archive
 from export_samples import SECRET, sample_study
 
+from aiida_softclay.data.potential import PotentialData
 from aiida_softclay.report.export import DEFAULT_PARTS, PARTS, Options, dry_run, take_away
 from aiida_softclay.report.export.archive import ASKED, BULK, EXTRA, LICENSED, PotcarTextError
 from aiida_softclay.report.export.potcar import holds_potcar
@@ -85,7 +87,10 @@ def test_another_profile_gives_the_same_numbers_and_ancestors(study, tmp_path, o
         assert lacking.n_frames == 150
         assert lacking.base.repository.list_object_names() == []
         with (
-            pytest.raises(FileNotFoundError, match=r'export it from there with its file \(bulk trajectory\)'),
+            pytest.raises(
+                FileNotFoundError,
+                match=r'\(bulk trajectory\)\. It is in the .*, of jobs that ran in /scratch/jobs/lammps',
+            ),
             lacking.open_trajectory(),
         ):
             pass
@@ -238,6 +243,53 @@ def test_files_left_out_as_asked(study, tmp_path):
     made = take_away([study], tmp_path / 'out', Options(('archive',), leave_out=('*.pb', 'INCA?')))
     asked = {item.path for item in made.left_out if item.reason == ASKED}
     assert asked == {'model.pb', 'INCAR'}
+
+
+def test_a_model_that_was_left_out_says_where_it_is(study, tmp_path, other_profile):
+    node, profile = study.outputs.potential, get_manager().get_profile()
+    uuid, md5, content = node.uuid, node.md5, node.get_content(mode='rb')
+    take_away([node], tmp_path / 'without', Options(('archive',), leave_out=('*.pb',)))
+    take_away([node], tmp_path / 'with', Options(('archive', 'potentials')))
+    with other_profile():
+        import_archive(tmp_path / 'without' / 'archive.aiida')
+        lacking = orm.load_node(uuid)
+        said = []
+        for read in (lambda: lacking.open(mode='rb'), lacking.as_path, lacking.open_model):
+            with pytest.raises(FileNotFoundError) as caught, read():
+                pass
+            said.append(str(caught.value))
+        with pytest.raises(FileNotFoundError, match='is not here'):
+            _ = lacking.content
+        assert len(set(said)) == 1
+        for part in (
+            f'model.pb of PotentialData <{lacking.pk}> ({len(content):,} bytes, sha256 '
+            f'{hashlib.sha256(content).hexdigest()}) is not here',
+            f'({ASKED}). It is in the profile {profile.name} ({profile.uuid})',
+            'without `--leave-out`', f'softclay export {uuid} DIR --parts archive', f'if its md5 is {md5}',
+        ):  # fmt: skip
+            assert part in said[0]
+        # Every process that would compute with it refuses it where it is submitted.
+        for entry_point in ('softclay.study', 'softclay.paper', 'softclay.validate_potential', 'softclay.amorphous',
+                            'softclay.md', 'softclay.conductivity', 'softclay.stress_pulse_series'):  # fmt: skip
+            builder = WorkflowFactory(entry_point).get_builder()
+            with pytest.raises(ValueError, match=r'model\.pb of PotentialData .* is not here'):
+                builder.potential = lacking
+        for name in ('softclay.lammps', 'softclay.dp.test', 'softclay.dp.compress'):
+            problem = CalculationFactory(name).spec().inputs['potential'].validate(lacking)
+            assert 'is not here' in str(problem)
+        # What the sentence says: AiiDA adds no file to the node, and the model is a node of the same md5.
+        import_archive(tmp_path / 'with' / 'archive.aiida')
+        assert orm.load_node(uuid).base.repository.list_object_names() == []
+        (model,) = (tmp_path / 'with' / 'potentials').glob('*.pb')
+        assert PotentialData(model).md5 == md5
+        # Exported again, the archive still tells, and nothing else of it is attempted.
+        again = take_away([lacking], tmp_path / 'again', Options(('archive', 'potentials')))
+        assert any('1 potentials have no file' in warning for warning in again.warnings)
+        assert dry_run([lacking], Options(('potentials',)))[0][0].items == 0
+        lacking.base.extras.delete(EXTRA)
+        with pytest.raises(FileNotFoundError, match=r'is not here: its node came without the file\. Find an archive'):
+            lacking.get_content(mode='rb')
+    assert not (tmp_path / 'again' / 'potentials').exists()
 
 
 def test_bulk_comes_along_when_asked_for(study, tmp_path):

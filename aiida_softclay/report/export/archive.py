@@ -26,13 +26,12 @@ from aiida.tools.archive.create import EXPORT_LOGGER, create_archive
 from aiida.tools.archive.implementations.sqlite_zip.main import ArchiveFormatSqlZip
 from aiida.tools.archive.implementations.sqlite_zip.writer import ArchiveWriterSqlZip
 
-from aiida_softclay.data.hdf5_node import LEFT_OUT_EXTRA as EXTRA
+from aiida_softclay.data.left_out import ASKED, BULK, LICENSED
+from aiida_softclay.data.left_out import LEFT_OUT_EXTRA as EXTRA
 from aiida_softclay.data.telling import Tell
 from aiida_softclay.report.export.potcar import holds_potcar, is_potcar_name, text_holds_potcar
 from aiida_softclay.report.export.selection import Selection, chunks
 
-LICENSED, BULK = 'POTCAR, which the licence of VASP forbids to pass on', 'bulk trajectory'
-ASKED = 'left out as asked'
 #: Raw trajectories in the folders of jobs; nodes of trajectories are told by their type.
 BULK_ENDINGS = ('.lammpstrj', '.lammpstrj.gz', '.dcd', '.xtc', '.trr', '.dump', '.dump.gz', 'XDATCAR')
 TRAJECTORY_TYPE, POTCAR_FILE_TYPE = 'data.softclay.trajectory.', 'data.vasp.potcar_file.'

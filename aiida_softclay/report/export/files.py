@@ -13,6 +13,7 @@ from aiida import orm
 from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.frames import FramesData
 from aiida_softclay.data.frames_file import export_deepmd_npy, export_extxyz
+from aiida_softclay.data.left_out import missing_file
 from aiida_softclay.data.potential import PotentialData
 from aiida_softclay.data.telling import Tell
 from aiida_softclay.data.trajectory import MdTrajectoryData
@@ -45,9 +46,9 @@ class Taken:
 
 
 def frames_nodes(selection: Selection) -> Iterator[tuple[FramesData, list[str]]]:
-    """Yield each set of labelled frames once, with the uuids of all nodes of that content."""
+    """Yield each set of labelled frames once, with the uuids of all nodes of that content; the file must be here."""
     same: dict[str, list[FramesData]] = {}
-    for node in selection.nodes(FramesData):
+    for node in filter(has_file, selection.nodes(FramesData)):
         same.setdefault(node.content_hash, []).append(node)
     for nodes in same.values():
         yield nodes[0], [node.uuid for node in nodes]
@@ -73,7 +74,7 @@ def write_frames(selection: Selection, folder: Path, tell: Tell) -> Iterator[Tak
 def potentials(selection: Selection) -> dict[PotentialData, list[str]]:
     """Return each model once, by its newest node, which knows how it was tested, with the uuids of all of that file."""
     same: dict[str, list[PotentialData]] = {}
-    for node in selection.nodes(PotentialData):
+    for node in filter(has_file, selection.nodes(PotentialData)):
         same.setdefault(node.md5, []).append(node)
     return {nodes[-1]: [node.uuid for node in nodes] for nodes in same.values()}
 
@@ -149,7 +150,7 @@ def _cif(node: orm.StructureData) -> str:
 def cubes(selection: Selection) -> list[orm.SinglefileData]:
     """Return the density maps: cube files of the analyses."""
     query = {'attributes.filename': {'like': '%.cube'}}
-    return list(selection.nodes(orm.SinglefileData, **query))
+    return list(filter(has_file, selection.nodes(orm.SinglefileData, **query)))
 
 
 def write_densities(selection: Selection, folder: Path, tell: Tell) -> Iterator[Taken]:
@@ -166,7 +167,7 @@ def write_densities(selection: Selection, folder: Path, tell: Tell) -> Iterator[
 
 def write_trajectories(selection: Selection, folder: Path, tell: Tell, stride: int = 1) -> Iterator[Taken]:
     """Write each trajectory as XTC, and its first frame as PDB, which names the atoms."""
-    found = [node for node in selection.nodes(MdTrajectoryData) if has_file(node)]
+    found = list(filter(has_file, selection.nodes(MdTrajectoryData)))
     folder.mkdir(parents=True, exist_ok=True)
     for done, node in enumerate(found, start=1):
         target = folder / f'{selection.names[node.pk]}.xtc'
@@ -199,14 +200,17 @@ def write_reports(selection: Selection, folder: Path, tell: Tell) -> Iterator[Ta
         yield Taken(target, 'figures, numbers, provenance and inputs as one page, for any browser', [node.uuid])
 
 
-def has_file(node: MdTrajectoryData) -> bool:
-    """Return whether the file of a trajectory is in this profile; it is not where an import came without it."""
-    return node.FILE_NAME in node.base.repository.list_object_names()
+def has_file(node: orm.SinglefileData) -> bool:
+    """Return whether the file of a node is in this profile; it is not where an import came without it."""
+    return missing_file(node) is None
 
 
-def trajectories_elsewhere(selection: Selection) -> int:
-    """Return how many trajectories are without a file."""
-    return sum(not has_file(node) for node in selection.nodes(MdTrajectoryData))
+def files_elsewhere(part: str, selection: Selection) -> int:
+    """Return how many nodes, whose files a part consists of, are without their file."""
+    kinds = {'frames': FramesData, 'potentials': PotentialData, 'trajectories': MdTrajectoryData}
+    if part not in kinds:
+        return 0
+    return sum(not has_file(node) for node in selection.nodes(kinds[part]))
 
 
 def trajectories_problem() -> str | None:
@@ -234,6 +238,6 @@ def estimate(part: str, selection: Selection, stride: int = 1) -> tuple[int, int
         maps = cubes(selection)
         return len(maps), sum(node.base.repository.get_object_size(node.filename) for node in maps)
     if part == 'trajectories':
-        runs = [node for node in selection.nodes(MdTrajectoryData) if has_file(node)]
+        runs = list(filter(has_file, selection.nodes(MdTrajectoryData)))
         return len(runs), sum(node.n_frames * node.n_atoms for node in runs) * XTC_BYTES // stride
     raise ValueError(f'`{part}` is no part with an estimate')

@@ -92,10 +92,12 @@ def warnings_of(selection: Selection, options: Options) -> list[str]:
         if isinstance(node, orm.ProcessNode) and node.is_terminated and not node.is_finished_ok:
             message = node.exit_message or (node.process_state.value if node.process_state else '')
             found.append(f'{node.process_label} <{node.pk}> failed: {message or "no message"}')
-    if 'trajectories' in options.parts:
-        missing = files.trajectories_elsewhere(selection)
-        if missing:
-            found.append(f'{missing} trajectories have no file in this profile, so that no XTC of them is written')
+    elsewhere = {part: files.files_elsewhere(part, selection) for part in options.parts}
+    found.extend(
+        f'{count} {part} have no file in this profile, so that they are not written as {part}'
+        for part, count in elsewhere.items()
+        if count
+    )
     return found
 
 
