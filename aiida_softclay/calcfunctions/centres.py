@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from aiida import orm
 
 from aiida_softclay.analysis.collective import CENTRE_OF_MASS, reference_at_frames, reference_path
-from aiida_softclay.analysis.trajectory import Array, species_of
+from aiida_softclay.analysis.trajectory import Array
 from aiida_softclay.data.trajectory_file import TrajectoryFile
 
 
 def system_counts(frames: TrajectoryFile) -> dict[str, int]:
-    """Return the atoms of each element of the simulated system, those included that no frame holds."""
-    return {**{symbol: frames.symbols.count(symbol) for symbol in species_of(frames)}, **frames.left_out}
+    """Return the atoms of each element of the simulated system in its order, those included that no frame holds.
+
+    The order names pairs of elements: it is that of a trajectory of all atoms.
+    """
+    counts = Counter(frames.symbols) + Counter(frames.left_out)
+    return {symbol: counts[symbol] for symbol in frames.element_order}
 
 
 def centre_columns(frames: TrajectoryFile, centres: orm.ArrayData) -> tuple[Array, dict[str, Array]]:

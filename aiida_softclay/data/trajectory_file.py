@@ -224,6 +224,14 @@ class TrajectoryFile(OrderedAtoms):
         return dict(self.engine.get('atoms_left_out') or {})
 
     @property
+    def element_order(self) -> list[str]:
+        """Elements of the system in the order of its first atoms of each, those in no frame included.
+
+        Where the file lacks elements and does not say their order, they come last.
+        """
+        return list(self.engine.get('element_order') or dict.fromkeys([*self.symbols, *self.left_out]))
+
+    @property
     def times_ps(self) -> np.ndarray:
         """Absolute times, shape (n_frames,), ps."""
         return self.steps[:] * self.timestep_ps

@@ -12,6 +12,7 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from aiida_softclay.calculations.lammps_script import BAR_PER_GPA, DUMP_SUFFIX, THERMO_KEYWORDS, Resume
+from aiida_softclay.calculations.lammps_system import elements_in_order
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.calculations.md_stages import MinimiseStage
 from aiida_softclay.data.trajectory_file import InvalidTrajectoryError, TrajectoryFile
@@ -77,6 +78,20 @@ def thermo_arrays(plan: MdPlan, stage_log: StageLog) -> dict[str, NDArray]:
     return arrays
 
 
+def engine_with_left_out(
+    engine: dict[str, Any], symbols: Sequence[str], elements: Sequence[str] | None
+) -> dict[str, Any]:
+    """Return the engine record of a trajectory that holds the atoms of some elements.
+
+    Where atoms are left out it says how many of each element, and in which order the elements of the whole system come,
+    so that what is named by elements has the same names as with all atoms.
+    """
+    left_out = Counter(symbol for symbol in symbols if elements is not None and symbol not in elements)
+    if not left_out:
+        return engine
+    return {**engine, 'atoms_left_out': dict(left_out), 'element_order': elements_in_order(symbols)}
+
+
 def convert_dump(
     plan: MdPlan, name: str, folder: Path, target: Path, symbols: Sequence[str], engine: dict[str, Any]
 ) -> tuple[int, int | None, bool]:
@@ -98,8 +113,7 @@ def convert_dump(
         return count, last, finite
     elements = plan.stage_elements(stage)
     numbers = [atomic_numbers[symbol] for symbol in symbols if elements is None or symbol in elements]
-    left_out = Counter(symbol for symbol in symbols if elements is not None and symbol not in elements)
-    engine = {**engine, 'atoms_left_out': dict(left_out)} if left_out else engine
+    engine = engine_with_left_out(engine, symbols, elements)
     resolution = plan.position_resolution_A
     with TrajectoryFile(target, 'w', numbers, plan.timestep_ps, engine, name, resolution) as trajectory:
         for frame in iter_dump(source):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 from aiida import orm
 from ase.data import chemical_symbols
 
 from aiida_softclay.analysis.quantity import check_results
+from aiida_softclay.calcfunctions.centres import system_counts
 from aiida_softclay.calcfunctions.continuation import continue_run
 from aiida_softclay.calcfunctions.onsager import analyse_ionic_conductivity
 from aiida_softclay.calcfunctions.transport import analyse_conductivity
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.data.trajectory_file import TrajectoryFile
+from aiida_softclay.parsers.lammps_results import engine_with_left_out
 
 NUMBERS = np.repeat([3, 31, 17], [20, 10, 50])
 CHARGES = {'Li': 1, 'Ga': 3, 'Cl': -1}
@@ -34,15 +34,15 @@ def paths():
 
 
 @pytest.fixture
-def written(aiida_profile, paths, tmp_path):
-    """The whole run, the same with frames of lithium alone, temperatures, and the centres of all elements."""
+def writing(aiida_profile, paths, tmp_path):
+    """What writes frames of some of the atoms, temperatures, and the centres of all elements."""
 
     def write(name, chosen):
         numbers = NUMBERS[chosen]
-        missing = sorted(set(NUMBERS) - set(numbers))
-        engine = {'program': 'LAMMPS', 'version': '1'}
-        if missing:
-            engine['atoms_left_out'] = {chemical_symbols[number]: int((number == NUMBERS).sum()) for number in missing}
+        elements = [chemical_symbols[number] for number in set(numbers)]
+        engine = engine_with_left_out(
+            {'program': 'LAMMPS', 'version': '1'}, [chemical_symbols[z] for z in NUMBERS], elements
+        )
         path = tmp_path / f'{name}.h5'
         with TrajectoryFile(path, 'w', numbers, 0.001, engine=engine, stage='production') as target:
             for index, frame in enumerate(paths[::BETWEEN]):
@@ -54,16 +54,19 @@ def written(aiida_profile, paths, tmp_path):
     for number in set(NUMBERS):
         columns[f'centre_{chemical_symbols[number]}'] = paths[:, number == NUMBERS].mean(axis=1)
     thermo = orm.ArrayData({'temperature_K': 600.0 + np.random.default_rng(0).normal(scale=5, size=100)})
-    return write('whole', NUMBERS > 0), write('lithium', NUMBERS == 3), thermo, orm.ArrayData(columns)
+    return write, thermo, orm.ArrayData(columns)
+
+
+@pytest.fixture
+def written(writing):
+    """The whole run, the same with frames of lithium alone, temperatures, and the centres of all elements."""
+    write, thermo, centres = writing
+    return write('whole', NUMBERS > 0), write('lithium', NUMBERS == 3), thermo, centres
 
 
 def numbers_of(results):
     check_results(results['results'].get_dict())
-    # The elements of a pair stand in the order of their first frames.
-    return {
-        re.sub(r'distinct\.(\w+)-(\w+)', lambda found: 'distinct.' + '-'.join(sorted(found.groups())), row['name']): row
-        for row in results['results']['numbers']
-    }
+    return {row['name']: row for row in results['results']['numbers']}
 
 
 def test_diffusion_is_that_of_the_whole(written):
@@ -93,7 +96,37 @@ def test_collective_numbers_that_need_no_other_ions_stay(written):
     assert all(row['error'] is None for name, row in found.items() if name in unknown)
     for name in set(found) - unknown:
         assert found[name]['value'] == pytest.approx(wanted[name]['value'], rel=1e-5), name
-    assert any('Cl, Ga were not followed one by one' in text for text in found['haven_ratio']['warnings'])
+    assert any('Ga, Cl were not followed one by one' in text for text in found['haven_ratio']['warnings'])
+
+
+@pytest.mark.parametrize('elements', [(3,), (17,), (31,), (3, 17), (31, 17)])
+def test_names_are_those_of_the_whole(writing, elements):
+    """Whatever elements the frames hold, pairs are named in the order of the system: Li, Ga, Cl."""
+    write, thermo, centres = writing
+    parameters = orm.Dict({'charges': CHARGES, 'window_share': [0.02, 0.1]})
+    made = analyse_ionic_conductivity(write('whole', NUMBERS > 0), thermo, parameters, centres)
+    wanted, curve = numbers_of(made), made['curve']
+    made = analyse_ionic_conductivity(write('part', np.isin(NUMBERS, elements)), thermo, parameters, centres)
+    found = numbers_of(made)
+    assert list(found) == [name for name in wanted if name in found]
+    pairs = [f'conductivity.distinct.{pair}' for pair in ('Li-Ga', 'Li-Cl', 'Ga-Cl')]
+    assert [name for name in found if '-' in name] == pairs
+    for name in (*pairs, 'conductivity.total', 'transference.Ga'):
+        assert found[name]['value'] == pytest.approx(wanted[name]['value'], rel=1e-5), name
+    assert set(made['curve'].get_arraynames()) == set(curve.get_arraynames())
+    np.testing.assert_allclose(
+        made['curve'].get_array('collective_Ga_Cl'), curve.get_array('collective_Ga_Cl'), rtol=1e-9
+    )
+
+
+def test_an_order_that_was_not_recorded(aiida_profile, tmp_path):
+    """Files of earlier versions say what they lack, and not where it stands in the system."""
+    path = tmp_path / 'earlier.h5'
+    with TrajectoryFile(path, 'w', [17, 3], 0.001, engine={'atoms_left_out': {'Ga': 10, 'F': 2}}) as target:
+        target.append(np.zeros((2, 3)), np.eye(3), 0)
+    with TrajectoryFile(path) as opened:
+        assert system_counts(opened) == {'Cl': 1, 'Li': 1, 'F': 2, 'Ga': 10}
+        assert opened.element_order == ['Cl', 'Li', 'F', 'Ga']
 
 
 def test_the_reference_may_be_an_element_without_frames(written):

@@ -10,8 +10,10 @@ from aiida.common import LinkType
 from ase.build import bulk
 
 from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.data.trajectory_file import TrajectoryFile
 from aiida_softclay.parsers.lammps_files import iter_dump, read_final_dump, restart_step
 from aiida_softclay.parsers.lammps_log import read_log
+from aiida_softclay.parsers.lammps_results import convert_dump
 from aiida_softclay.parsers.scheduler_messages import scheduler_reason
 
 FIXTURES = Path(__file__).parent / 'fixtures'
@@ -340,6 +342,21 @@ def test_dump_cut_anywhere(completed):
         assert len(kept) == cut // size
         for one, other in zip(kept, frames, strict=False):
             np.testing.assert_array_equal(one.positions, other.positions)
+
+
+def test_trajectory_of_some_elements_knows_the_order_of_all(completed, tmp_path):
+    n_atoms = len(next(iter_dump(completed / 'heat.dump.bin')).positions)
+    plan = MdPlan.from_dict({**PLAN, 'stages': STAGES, 'dump_elements': ['Ar']})
+    symbols = ['Xe', *['Ar'] * n_atoms, 'Kr', 'Xe']
+    convert_dump(plan, 'heat', completed, tmp_path / 'heat.h5', symbols, {'program': 'LAMMPS'})
+    with TrajectoryFile(tmp_path / 'heat.h5') as written:
+        assert set(written.symbols) == {'Ar'}
+        assert written.left_out == {'Xe': 2, 'Kr': 1}
+        assert written.element_order == ['Xe', 'Ar', 'Kr']
+    convert_dump(plan, 'heat', completed, tmp_path / 'all.h5', ['Ar'] * n_atoms, {'program': 'LAMMPS'})
+    with TrajectoryFile(tmp_path / 'all.h5') as written:
+        assert written.engine == {'program': 'LAMMPS'}
+        assert written.element_order == ['Ar']
 
 
 def test_damaged_bytes_end_the_dump(completed):
