@@ -296,7 +296,7 @@ def bytes_text(count: float) -> str:
 
 def launch(builder: Any, wait: bool) -> None:
     """Submit a builder, say how to look at it, and follow it if asked."""
-    from aiida.common.exceptions import ValidationError
+    from aiida.common.exceptions import InvalidOperation, ValidationError
     from aiida.engine import submit
     from aiida.engine.daemon.client import get_daemon_client
 
@@ -306,6 +306,17 @@ def launch(builder: Any, wait: bool) -> None:
     running = client.is_daemon_running
     try:
         node = submit(builder)
+    except InvalidOperation:
+        # AiiDA refuses where nobody could take the task: without a broker, or when it is stopped with the daemon.
+        if client.profile.process_control_backend is None:
+            echo.echo_critical(
+                f'nothing was submitted: profile `{client.profile.name}` has no broker. `./setup_profile.sh` makes a '
+                f'profile that has one; `verdi -p {client.profile.name} profile configure-broker` adds RabbitMQ'
+            )
+        echo.echo_critical(
+            f'nothing was submitted: the daemon is not running. Type `{start_command(client.profile)}`, and then the '
+            'same command again'
+        )
     except (ValueError, ValidationError) as error:
         echo.echo_critical(str(error))
     echo.echo_success(f'{node.process_label} <{node.pk}> is submitted: `softclay status {node.pk}` shows how far it is')

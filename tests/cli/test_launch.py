@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from aiida import orm
+from aiida import load_profile, orm
+from aiida.manage.configuration import Profile
 from aiida.tools import delete_nodes
 from aiida.tools.archive import import_archive
 from click.testing import CliRunner
@@ -173,6 +174,26 @@ def test_several_codes_have_to_be_named(profile):
     assert outcome.exit_code != 0
     assert 'several codes run lmp' in outcome.output
     assert run('study', '2LiCl-GaF3', '--dry-run', '--lmp', 'other-lmp').exit_code == 0
+
+
+def test_without_a_broker_it_says_how_to_get_one(profile, salt, potential):
+    outcome = run('glass-transition', salt.pk, '--potential', potential.pk)
+    assert outcome.exit_code == 1
+    assert 'nothing was submitted' in outcome.output
+    assert 'has no broker' in outcome.output
+    assert 'setup_profile.sh' in outcome.output
+    assert nodes() == 0
+
+
+def test_where_the_broker_is_stopped_it_says_what_starts_it(profile, salt, potential, monkeypatch):
+    """The broker of such a profile ends with its daemon; that of the tests has none, and its daemon never runs."""
+    monkeypatch.setattr(Profile, 'process_control_backend', 'core.zeromq')
+    outcome = run('glass-transition', salt.pk, '--potential', potential.pk)
+    assert outcome.exit_code == 1
+    assert 'nothing was submitted: the daemon is not running' in outcome.output
+    assert f'verdi -p {load_profile().name} daemon start' in outcome.output
+    assert 'Traceback' not in outcome.output
+    assert nodes() == 0
 
 
 def test_protocols_are_printed_with_their_sources():
