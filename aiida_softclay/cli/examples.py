@@ -55,7 +55,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     'setup daemon': ('setup daemon start',),
     'setup remove': ('setup remove',),
     'setup verify': ('setup verify',),
-    'status': ('status 123', 'status 123 --follow'),
+    'status': ('status', 'status 123', 'status 123 --follow'),
     'trajectory export': ('trajectory export 123 -o run.xtc --stride 10',),
     'trajectory import': ('trajectory import run.dump --types Li,Ga,F,Cl --timestep 0.001',),
 }  # fmt: skip

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 
 import click
+from aiida.cmdline.params import types
 from aiida.cmdline.utils import decorators
 
-from aiida_softclay.cli.params import PROCESS, wide_console
+from aiida_softclay.cli.params import wide_console
 
 
 @click.command('status')
-@PROCESS
+@click.argument('process', type=types.ProcessParamType(), required=False)
 @click.option('-f', '--follow', is_flag=True, help='Refresh until the process has ended.')
 @click.option(
     '-i',
@@ -24,8 +25,16 @@ from aiida_softclay.cli.params import PROCESS, wide_console
 @click.option('-c', '--calcfunctions', is_flag=True, help='List calcfunctions too.')
 @decorators.with_dbenv()
 def status(process, follow, interval, calcfunctions):
-    """Print the stages of PROCESS (a pk, uuid or label), with steps done, rate and time left of running jobs."""
+    """Print the stages of PROCESS (a pk, uuid or label), with steps done, rate and time left of running jobs.
+
+    Without PROCESS, list what was launched: all that has not ended, and the newest of what has.
+    """
     console = wide_console()
+    if process is None:
+        if follow:
+            raise click.UsageError('name the process to follow: `softclay status` lists them')
+        print_latest(console)
+        return
     if follow:
         follow_process(process, console, interval, calcfunctions)
     else:
@@ -33,6 +42,27 @@ def status(process, follow, interval, calcfunctions):
     hint = advice(process)
     if hint:
         console.print(hint, soft_wrap=True)
+
+
+def print_latest(console) -> None:
+    """Print what was launched, newest first, and what to type to see more of it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from aiida_softclay.report.progress import latest_runs
+
+    nodes = latest_runs()
+    if not nodes:
+        console.print('nothing was launched in this profile yet: `softclay launch --help` lists what can be')
+        return
+    grid = Table(box=None, header_style='bold', pad_edge=False)
+    for column in ('pk', 'process', 'label', 'launched', 'state'):
+        grid.add_column(column, justify='right' if column == 'pk' else 'left')
+    for node in nodes:
+        launched = node.ctime.astimezone().strftime('%Y-%m-%d %H:%M')
+        grid.add_row(str(node.pk), node.process_label, Text(node.label), launched, Text(state_text(node)))
+    console.print(grid)
+    console.print(f'`softclay status {nodes[0].pk}` shows the stages of the first.')
 
 
 def follow_process(node, console, interval: float = 5.0, calcfunctions: bool = False) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from aiida import orm
 from aiida.common.links import LinkType
+from aiida.engine import ProcessState
 
 
 @dataclass(frozen=True)
@@ -154,3 +157,30 @@ def process_tree(root: orm.ProcessNode, with_progress: bool = True, calcfunction
 
     visit(root, 0, root.label)
     return lines
+
+
+def latest_runs(n_ended: int = 10) -> list[orm.WorkChainNode]:
+    """Return what was launched: all that has not ended, and the newest of what has.
+
+    Parameters
+    ----------
+    n_ended : int
+        How many of those that have ended.
+
+    Returns
+    -------
+    list of aiida.orm.WorkChainNode
+        Workchains of this package that no other process called, newest first.
+    """
+    ended = [state.value for state in (ProcessState.FINISHED, ProcessState.EXCEPTED, ProcessState.KILLED)]
+    own = {'process_type': {'like': 'aiida.workflows:softclay.%'}}
+    state = 'attributes.process_state'
+
+    def launched(extra: dict) -> Iterator[orm.WorkChainNode]:
+        query = orm.QueryBuilder().append(orm.WorkChainNode, filters=own | extra).order_by(
+            {orm.WorkChainNode: {'id': 'desc'}}
+        )  # fmt: skip
+        return (node for (node,) in query.iterall(batch_size=100) if node.caller is None)
+
+    going = list(launched({state: {'!in': ended}}))
+    return [*going, *islice(launched({state: {'in': ended}}), n_ended)]

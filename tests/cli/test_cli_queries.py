@@ -6,6 +6,7 @@ import json
 
 import pytest
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida.engine import WorkChain, calcfunction
 from click.testing import CliRunner
 
@@ -124,6 +125,32 @@ def test_status_names_the_end(weighing):
 def test_status_of_a_failure_quotes_it(failed):
     assert state_text(failed) == 'failed [501]: the density is -1.0: nothing is there'
     assert 'verdi process report' in softclay('status', failed.pk).output
+
+
+def test_status_without_a_process_lists_what_was_launched(aiida_profile_clean):
+    """Workchains of this package that nothing called; those that have not ended come first."""
+    assert 'nothing was launched' in softclay('status').output
+    nodes = {}
+    for name, state, status in (('finished', 'finished', 0), ('failed', 'finished', 401), ('going', 'waiting', None),
+                                ('child', 'finished', 0), ('foreign', 'finished', 0)):  # fmt: skip
+        own = 'softclay.md' if name == 'child' else 'softclay.study'
+        node = orm.WorkChainNode(process_type='aiida.workflows:' + ('other.work' if name == 'foreign' else own))
+        node.label = f'of {name}'
+        node.set_process_label('StudyWorkChain')
+        node.set_process_state(state)
+        if status is not None:
+            node.set_exit_status(status)
+            node.set_exit_message('no potential' if status else '')
+        if name == 'child':
+            node.base.links.add_incoming(nodes['finished'], LinkType.CALL_WORK, 'md')
+        nodes[name] = node.store()
+    outcome = softclay('status')
+    assert outcome.exit_code == 0, outcome.output
+    rows = [line for line in outcome.output.splitlines() if ' of ' in line and line.split()[0].isdigit()]
+    assert [int(row.split()[0]) for row in rows] == [nodes[name].pk for name in ('going', 'failed', 'finished')]
+    assert 'failed [401]: no potential' in rows[1]
+    assert f'softclay status {nodes["going"].pk}' in outcome.output
+    assert softclay('status', '--follow').exit_code == 2
 
 
 def test_progress_is_read_from_whole_lines_only():
