@@ -45,9 +45,9 @@ def import_jobs(
     jobs: list[Job] = []
     failures: list[tuple[str, str]] = []
     for target in targets:
-        paths = (
-            [Path(target)] if Path(target).exists() else [Path(found) for found in glob.glob(target, recursive=True)]
-        )
+        # A pattern in quotes comes with the ~ that the shell would have replaced.
+        place = Path(target).expanduser()
+        paths = [place] if place.exists() else [Path(found) for found in glob.glob(str(place), recursive=True)]
         for path in sorted(paths):
             for output in find_outputs([path], recursive):
                 own = parameters | {'label': label or label_of_path(output, path)}
