@@ -31,6 +31,10 @@ class Types(click.ParamType):
         return found
 
 
+#: Formats beside which a .pdb with the names of the atoms is written.
+WITHOUT_NAMES = ('.xtc', '.dcd')
+
+
 @click.group('trajectory')
 def trajectory() -> None:
     """Bring trajectories of other runs into the profile, and hand those of the profile to other programs."""
@@ -90,7 +94,8 @@ def export(node, output, start, stop, stride):
 
     if not isinstance(node, MdTrajectoryData):
         echo.echo_critical(f'node {node.pk} is no trajectory but a {node.__class__.__name__}')
-    for path in (output, output.with_suffix('.pdb')):
+    beside = [output.with_suffix('.pdb')] if output.suffix.lower() in WITHOUT_NAMES else []
+    for path in (output, *beside):
         if path.exists():
             echo.echo_critical(f'{path} exists: name another file')
     try:
