@@ -10,6 +10,7 @@ import numpy as np
 from aiida import orm
 from ase import Atoms
 
+from aiida_softclay.report.arrays import array_of
 from aiida_softclay.report.registry import Panel
 
 #: Width of the picture that a panel shows, cm: a third of a page at the resolution of print.
@@ -39,22 +40,22 @@ def plastic_snapshots(node: orm.ArrayData) -> Iterator[Panel]:
     """
     if 'snapshot_positions' not in node.get_arraynames():
         return
-    pairs = node.get_array('snapshot_pairs')
-    values = node.get_array('d2min')[pairs]
+    pairs = array_of(node, 'snapshot_pairs')
+    values = array_of(node, 'd2min')[pairs]
     top = float(np.nanquantile(values, COLOURED_SHARE))
     for index in range(len(pairs)):
         yield f'snapshot_{index + 1}', node, lambda axes, node, index=index: _snapshot(axes, node, index, top)
 
 
 def _snapshot(axes: Any, node: orm.ArrayData, index: int, top: float) -> None:
-    row = node.get_array('snapshot_pairs')[index]
+    row = array_of(node, 'snapshot_pairs')[index]
     atoms = Atoms(
-        node.get_array('atomic_numbers'), positions=node.get_array('snapshot_positions')[index],
-        cell=node.get_array('snapshot_cells')[index], pbc=True,
+        array_of(node, 'atomic_numbers'), positions=array_of(node, 'snapshot_positions')[index],
+        cell=array_of(node, 'snapshot_cells')[index], pbc=True,
     )  # fmt: skip
-    strain = float(node.get_array('snapshot_strain')[index])
+    strain = float(array_of(node, 'snapshot_strain')[index])
     where = '' if np.isnan(strain) else f' at a strain of {strain:.3g}'
     show_cell(
-        axes, atoms, f'$D^2_{{min}}$ of the atoms{where}', values=node.get_array('d2min')[row],
+        axes, atoms, f'$D^2_{{min}}$ of the atoms{where}', values=array_of(node, 'd2min')[row],
         value_label='$D^2_{min}$ (Å²)', value_range=(0.0, top),
     )  # fmt: skip

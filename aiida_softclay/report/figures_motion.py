@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
+from aiida_softclay.report.arrays import array_of
 from aiida_softclay.report.figures_transport import mean_squared_displacements
 from aiida_softclay.report.registry import Panel, Source, panels_for
 from aiida_softclay.report.style import (
@@ -52,23 +53,23 @@ def mobility_classes(source: Source) -> Iterator[Panel]:
 
 def _class_partners(axes: Any, curve: orm.ArrayData, species: str, others: list[str]) -> None:
     """Draw g(r) of fast (solid) and slow ions (dashed) with each element (yang2024, Fig. 5d)."""
-    radii = curve.get_array('radii')
+    radii = array_of(curve, 'radii')
     for other, colour in zip(others, colours_of(others), strict=True):
         for kind, line in (('fast', '-'), ('slow', '--')):
-            values = curve.get_array(f'g_{kind}_{other}')
+            values = array_of(curve, f'g_{kind}_{other}')
             axes.plot(radii, values, line, color=colour, label=f'{kind} {species}–{other}')
-            band(axes, radii, values, curve.get_array(f'g_error_{kind}_{other}'), colour)
+            band(axes, radii, values, array_of(curve, f'g_error_{kind}_{other}'), colour)
     _finish_pairs(axes, curve, f'Neighbours of fast and slow {species}')
 
 
 def _class_with_class(axes: Any, curve: orm.ArrayData, species: str) -> None:
     """Draw g(r) among the fast, among the slow, and between both (yang2024, Fig. 5d and e)."""
-    radii, arrays = curve.get_array('radii'), curve.get_arraynames()
+    radii, arrays = array_of(curve, 'radii'), curve.get_arraynames()
     for name, colour in (('fast_fast', FAST), ('fast_slow', COLOURS[0]), ('slow_slow', SLOW)):
         if f'g_{name}' in arrays:
-            values = curve.get_array(f'g_{name}')
+            values = array_of(curve, f'g_{name}')
             axes.plot(radii, values, color=colour, label=name.replace('_', '–'))
-            band(axes, radii, values, curve.get_array(f'g_error_{name}'), colour)
+            band(axes, radii, values, array_of(curve, f'g_error_{name}'), colour)
     _finish_pairs(axes, curve, f'Fast and slow {species} among each other')
 
 
@@ -81,10 +82,10 @@ def _finish_pairs(axes: Any, curve: orm.ArrayData, title: str) -> None:
 
 def _displacements(axes: Any, curve: orm.ArrayData, source: Source) -> None:
     """Draw the density of displacements with its errors; the ranges of the fast and the slow ions are shaded."""
-    centres, density = curve.get_array('displacement'), curve.get_array('density')
+    centres, density = array_of(curve, 'displacement'), array_of(curve, 'density')
     width = float(centres[1] - centres[0]) if len(centres) > 1 else 1.0
     axes.bar(centres, density, width, color='#b8c8d8', edgecolor='none')
-    axes.errorbar(centres, density, yerr=curve.get_array('density_error'), fmt='none', ecolor=GREY, elinewidth=0.4,
+    axes.errorbar(centres, density, yerr=array_of(curve, 'density_error'), fmt='none', ecolor=GREY, elinewidth=0.4,
                   capsize=0)  # fmt: skip
     limits = curve.base.attributes.get('class_limits', None)
     if limits:
@@ -106,13 +107,13 @@ def _displacements(axes: Any, curve: orm.ArrayData, source: Source) -> None:
 
 def _class_neighbours(axes: Any, curve: orm.ArrayData) -> None:
     """Draw the coordination of fast and slow ions over time; all neighbours solid, each element dashed."""
-    time, arrays = curve.get_array('time'), set(curve.get_arraynames())
+    time, arrays = array_of(curve, 'time'), set(curve.get_arraynames())
     for kind, colour in (('fast', FAST), ('slow', SLOW)):
-        axes.plot(time, curve.get_array(f'coordination_{kind}'), color=colour, label=kind)
+        axes.plot(time, array_of(curve, f'coordination_{kind}'), color=colour, label=kind)
         names = sorted(name for name in arrays if name.startswith(f'coordination_{kind}_'))
         for name, line in zip(names if len(names) > 1 else (), ('--', ':', '-.', '--'), strict=False):
             text = f'{kind}, {name.rpartition("_")[2]}'
-            axes.plot(time, curve.get_array(name), line, color=colour, lw=0.7, label=text)
+            axes.plot(time, array_of(curve, name), line, color=colour, lw=0.7, label=text)
     axes.set(xlabel=label('time', unit_in(curve, 'time', 'ps')), ylabel='mean number of neighbours')
     axes.set(title='Neighbours of fast and slow ions', ylim=(0, None))
     headroom(axes, 0.25)
@@ -186,11 +187,11 @@ def _anion_shares(axes: Any, rows: list[dict[str, Any]], units: list[dict[str, A
 
 
 def _anion_parts(axes: Any, curve: orm.ArrayData) -> None:
-    lag = curve.get_array('lag_time')
+    lag = array_of(curve, 'lag_time')
     parts = (('msd', 'whole', INK), ('msd_turning', 'by turning', COLOURS[0]),
              ('msd_carried', 'with the centre', COLOURS[1]), ('msd_mixed', 'mixed (counts twice)', GREY))  # fmt: skip
     for name, text, colour in parts:
-        axes.plot(lag, curve.get_array(name), color=colour, lw=1.4 if name == 'msd' else 1.0, label=text)
+        axes.plot(lag, array_of(curve, name), color=colour, lw=1.4 if name == 'msd' else 1.0, label=text)
     axes.set(xlabel=label('lag time', unit_in(curve, 'lag_time', 'ps')), title='Anions that stay')
     axes.set_ylabel(label('MSD', unit_in(curve, 'msd', 'Å^2')))
     headroom(axes, 0.2)
@@ -199,9 +200,9 @@ def _anion_parts(axes: Any, curve: orm.ArrayData) -> None:
 
 def _each_anion(axes: Any, curve: orm.ArrayData) -> None:
     """Draw the mean squared displacement of each anion: a plateau for those that turn, a slope for those that leave."""
-    lag = curve.get_array('lag_time')
-    left, turned = (curve.get_array(name).astype(bool) for name in ('each_migrated', 'each_rotated'))
-    lines = curve.get_array('each_msd')
+    lag = array_of(curve, 'lag_time')
+    left, turned = (array_of(curve, name).astype(bool) for name in ('each_migrated', 'each_rotated'))
+    lines = array_of(curve, 'each_msd')
     for members, text, colour in (
         (~left & ~turned, 'resting', GREY), (turned & ~left, 'rotated', COLOURS[0]), (left, 'migrated', COLOURS[1])
     ):  # fmt: skip
@@ -255,7 +256,7 @@ def _angles(axes: Any, curve: orm.ArrayData) -> None:
     for name, text, colour in (
         ('bridge_angle', 'bridge angle', element_colour('O')), ('dihedral', 'smallest dihedral', COLOURS[0])
     ):  # fmt: skip
-        values = curve.get_array(name).ravel()
+        values = array_of(curve, name).ravel()
         axes.hist(values[np.isfinite(values)], bins=bins, density=True, color=colour, alpha=0.6, histtype='stepfilled',
                   label=text)  # fmt: skip
     _marks(axes.axvline)
@@ -273,8 +274,8 @@ def _marks(line: Any) -> None:
 
 def _dihedral_over_time(axes: Any, curve: orm.ArrayData) -> None:
     """Draw the dihedral of the followed bridge that turns most, as it is and low-pass filtered (you2025, Fig. 4e)."""
-    time, filtered = curve.get_array('time'), curve.get_array('dihedral_filtered')
-    followed = curve.get_array('followed').astype(int)
+    time, filtered = array_of(curve, 'time'), array_of(curve, 'dihedral_filtered')
+    followed = array_of(curve, 'followed').astype(int)
     spread = np.nan_to_num(np.nanstd(filtered, axis=0)) if filtered.size else np.zeros(0)
     axes.set(xlabel=label('time', unit_in(curve, 'time', 'ps')), ylabel='smallest dihedral (°)', ylim=(-3, 75))
     axes.set_title('Dihedral of one bridge')
@@ -286,6 +287,6 @@ def _dihedral_over_time(axes: Any, curve: orm.ArrayData) -> None:
         return
     column = int(np.argmax(spread))
     bridge = followed[column] if filtered.shape[1] == len(followed) else column
-    axes.plot(time, curve.get_array('dihedral')[:, bridge], color='#b8c8d8', lw=0.5, label='as it is')
+    axes.plot(time, array_of(curve, 'dihedral')[:, bridge], color='#b8c8d8', lw=0.5, label='as it is')
     axes.plot(time, filtered[:, column], color=COLOURS[0], label='low-pass filtered')
     legend(axes, loc='upper left', ncols=2)

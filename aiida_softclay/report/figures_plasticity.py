@@ -9,6 +9,7 @@ import numpy as np
 from aiida import orm
 from ase.data import atomic_numbers
 
+from aiida_softclay.report.arrays import array_of
 from aiida_softclay.report.cell_panel import plastic_snapshots
 from aiida_softclay.report.registry import Panel, Source, panels_for
 from aiida_softclay.report.style import (
@@ -47,7 +48,7 @@ def stress_pulse(source: Source) -> Iterator[Panel]:
 
 def _loads(axes: Any, curve: orm.ArrayData) -> None:
     """Shade the time under load and say how large the load is."""
-    time, applied = curve.get_array('time'), curve.get_array('stress_applied')
+    time, applied = array_of(curve, 'time'), array_of(curve, 'stress_applied')
     on = np.flatnonzero(np.abs(applied) > 0)
     if not on.size:
         return
@@ -61,10 +62,10 @@ def _loads(axes: Any, curve: orm.ArrayData) -> None:
 
 
 def _pulse_strain(axes: Any, curve: orm.ArrayData, component: str) -> None:
-    time = curve.get_array('time')
+    time = array_of(curve, 'time')
     _loads(axes, curve)
-    axes.plot(time, curve.get_array('strain'), color=COLOURS[5], lw=0.4)
-    axes.plot(time, curve.get_array('strain_averaged'), color=COLOURS[0], lw=1.3)
+    axes.plot(time, array_of(curve, 'strain'), color=COLOURS[5], lw=0.4)
+    axes.plot(time, array_of(curve, 'strain_averaged'), color=COLOURS[0], lw=1.3)
     axes.axhline(0, color=GREY, lw=0.4, zorder=0)
     name = f'shear strain γ$_{{{component}}}$' if component else 'shear strain'
     axes.set(xlabel=label('time', unit_in(curve, 'time', 'ps')), ylabel=name, title='Stress pulses')
@@ -72,10 +73,10 @@ def _pulse_strain(axes: Any, curve: orm.ArrayData, component: str) -> None:
 
 
 def _pulse_energy(axes: Any, curve: orm.ArrayData) -> None:
-    time = curve.get_array('time')
+    time = array_of(curve, 'time')
     _loads(axes, curve)
-    axes.plot(time, curve.get_array('energy_change'), color='#e8c9ad', lw=0.4)
-    axes.plot(time, curve.get_array('energy_change_averaged'), color=COLOURS[1], lw=1.3)
+    axes.plot(time, array_of(curve, 'energy_change'), color='#e8c9ad', lw=0.4)
+    axes.plot(time, array_of(curve, 'energy_change_averaged'), color=COLOURS[1], lw=1.3)
     axes.axhline(0, color=GREY, lw=0.4, zorder=0)
     axes.set(
         xlabel=label('time', unit_in(curve, 'time', 'ps')),
@@ -92,8 +93,8 @@ def constant_strain(source: Source) -> Iterator[Panel]:
 
 
 def _stress_strain(axes: Any, curve: orm.ArrayData, source: Source) -> None:
-    strain, averaged = curve.get_array('strain'), curve.get_array('stress_averaged')
-    axes.plot(strain, curve.get_array('stress'), color=COLOURS[5], lw=0.4)
+    strain, averaged = array_of(curve, 'strain'), array_of(curve, 'stress_averaged')
+    axes.plot(strain, array_of(curve, 'stress'), color=COLOURS[5], lw=0.4)
     axes.plot(strain, averaged, color=COLOURS[0], lw=1.3, label='stress')
     sign = -1.0 if strain[-1] < strain[0] else 1.0
     modulus = source.row('shear_modulus') or source.row('youngs_modulus')
@@ -160,20 +161,20 @@ def plasticity(source: Source) -> Iterator[Panel]:
 
 
 def _strain_of(curve: orm.ArrayData) -> np.ndarray:
-    strain = curve.get_array('strain')
+    strain = array_of(curve, 'strain')
     return strain[:, -1] if strain.ndim == 2 else strain
 
 
 def _plastic_strain(axes: Any, curve: orm.ArrayData, thermal: Mapping[str, Any] | None) -> None:
     """Draw the mean D²min of all atoms and of every element against strain."""
     strain = _strain_of(curve)
-    mean, error = curve.get_array('d2min'), curve.get_array('d2min_error')
+    mean, error = array_of(curve, 'd2min'), array_of(curve, 'd2min_error')
     axes.plot(strain, mean, color=INK, lw=1.4, label='all')
     band(axes, strain, mean, error, INK)
     others = [name.removeprefix('d2min_') for name in sorted(curve.get_arraynames()) if name.startswith('d2min_')]
     elements = [name for name in others if name not in ('error', 'largest')]
     for name in elements if len(elements) > 1 else ():
-        axes.plot(strain, curve.get_array(f'd2min_{name}'), color=element_colour(name), lw=1.0, label=name)
+        axes.plot(strain, array_of(curve, f'd2min_{name}'), color=element_colour(name), lw=1.0, label=name)
     if thermal is not None:
         axes.axhline(thermal['value'], color=GREY, lw=0.8, ls='--', label='at rest')
     axes.set(xlabel='strain', ylabel=label(f'mean {D2MIN}', unit_in(curve, 'd2min')), title='Non-affine displacements')
@@ -204,14 +205,14 @@ def _d2min_distribution(axes: Any, atoms: orm.ArrayData, source: Source) -> None
     Where the classes are of one element, only its atoms count. Classes are made anew for each pair of frames: the
     marks are the medians of the limits, the shades their ranges.
     """
-    table = atoms.get_array('d2min')
+    table = array_of(atoms, 'd2min')
     table = table[None, :] if table.ndim == 1 else table
     classed = next(iter(source.rows('coordination.')), None)
     rule = str((classed or {}).get('conditions', {}).get('class_rule') or 'maximum')
     of = 'all atoms'
     if classed is not None and 'atomic_numbers' in atoms.get_arraynames():
         of = classed['name'].split('.')[1].partition('-')[0]
-        table = table[:, atoms.get_array('atomic_numbers') == atomic_numbers[of]]
+        table = table[:, array_of(atoms, 'atomic_numbers') == atomic_numbers[of]]
     unit = unit_in(atoms, 'd2min', 'Å^2')
     axes.set(xlabel=label(D2MIN, unit), title=f'Distribution of {D2MIN}, {of}')
     axes.set_ylabel(label('probability density', unit.replace('^2', '^-2')))
@@ -233,13 +234,13 @@ def _d2min_distribution(axes: Any, atoms: orm.ArrayData, source: Source) -> None
 
 def _zones(axes: Any, curve: orm.ArrayData, source: Source) -> None:
     """Draw how the atoms that rearrange most cluster, against as many drawn at random; bands are marked."""
-    strain, found = _strain_of(curve), curve.get_array('zone_mean_size')
+    strain, found = _strain_of(curve), array_of(curve, 'zone_mean_size')
     axes.plot(strain, found, 'o-', ms=3, color=COLOURS[1], label=f'largest {D2MIN}')
-    axes.plot(strain, curve.get_array('zone_random_mean_size'), '--', color=GREY, label='as many at random')
+    axes.plot(strain, array_of(curve, 'zone_random_mean_size'), '--', color=GREY, label='as many at random')
     rest = source.row('shear_zones.mean_size.thermal')
     if rest is not None:
         axes.axhline(rest['value'], color=COLOURS[0], lw=0.8, ls=':', label='at rest')
-    bands = curve.get_array('zone_dimension') >= 2
+    bands = array_of(curve, 'zone_dimension') >= 2
     if bands.any():
         axes.plot(strain[bands], found[bands], 's', ms=6, mfc='none', color=INK, label='band across the cell')
     axes.set(xlabel='strain', ylabel='atoms in the zone of an atom', title='Shear transformation zones', ylim=(0, None))
@@ -249,9 +250,9 @@ def _zones(axes: Any, curve: orm.ArrayData, source: Source) -> None:
 
 def _layers(axes: Any, curve: orm.ArrayData) -> None:
     """Draw D²min averaged in layers parallel to the faces that layer most, against strain: a band is a stripe."""
-    profiles, layering = curve.get_array('layer_profiles'), curve.get_array('layering')
+    profiles, layering = array_of(curve, 'layer_profiles'), array_of(curve, 'layering')
     axis = int(np.argmax(layering.mean(axis=0)))
-    strain = curve.get_array('strain')
+    strain = array_of(curve, 'strain')
     edges = np.append(strain[:, 0], strain[-1, -1]) if strain.ndim == 2 else np.arange(len(strain) + 1)
     if (np.diff(edges) <= 0).any():
         edges = np.linspace(float(strain.min()), float(strain.max()), len(profiles) + 1)
@@ -264,17 +265,17 @@ def _layers(axes: Any, curve: orm.ArrayData) -> None:
 
 def _class_pairs(axes: Any, curve: orm.ArrayData, source: Source) -> None:
     """Draw g(r) about the atoms of largest and of smallest D²min (gupta2023, Fig. 2f)."""
-    radii = curve.get_array('radii')
+    radii = array_of(curve, 'radii')
     arrays = curve.get_arraynames()
     partners = sorted(name.removeprefix('g_largest_') for name in arrays if name.startswith('g_largest_'))
     rows = source.rows('coordination.')
     central = rows[0]['name'].split('.')[1].partition('-')[0] if rows else ''
     for partner, colour in zip(partners, colours_of(partners), strict=True):
         for kind, line in (('largest', '-'), ('smallest', '--')):
-            values = curve.get_array(f'g_{kind}_{partner}')
+            values = array_of(curve, f'g_{kind}_{partner}')
             name = f'{central}–{partner}' if central else partner
             axes.plot(radii, values, line, color=colour, label=f'{name}, {kind} {D2MIN}')
-            band(axes, radii, values, curve.get_array(f'g_error_{kind}_{partner}'), colour)
+            band(axes, radii, values, array_of(curve, f'g_error_{kind}_{partner}'), colour)
     window = rows[0].get('window') if rows else None
     about = f' at strains {window[0]:.3g} to {window[1]:.3g}' if window else ''
     axes.set(xlabel=label('r', unit_in(curve, 'radii', 'Å')), ylabel='g(r)', title=f'Neighbours by {D2MIN}{about}')

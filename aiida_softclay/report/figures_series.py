@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
+from aiida_softclay.report.arrays import array_of
 from aiida_softclay.report.registry import Panel, Source, panels_for
 from aiida_softclay.report.style import COLOURS, GREY, headroom, label, legend, unit_in
 
@@ -48,9 +49,9 @@ def stress_pulses(source: Source) -> Iterator[Panel]:
 def _residuals(axes: Any, curve: orm.ArrayData, source: Source, cycle: int) -> None:
     """Draw residual strains with their errors; full marks are plastic, empty ones elastic, the band is the noise."""
     name = f'residual_strain_cycle_{cycle}'
-    stress, residual = curve.get_array(MAGNITUDE), curve.get_array(name)
-    error = curve.get_array(f'{name}_error')
-    noise = curve.get_array('thermal_strain_noise') if 'thermal_strain_noise' in curve.get_arraynames() else None
+    stress, residual = array_of(curve, MAGNITUDE), array_of(curve, name)
+    error = array_of(curve, f'{name}_error')
+    noise = array_of(curve, 'thermal_strain_noise') if 'thermal_strain_noise' in curve.get_arraynames() else None
     verdicts = [
         (source.row(f'{point}.residual_strain.cycle_{cycle}') or {}).get('conditions', {}).get('verdict', '')
         for point in curve.base.attributes.get('points')
@@ -86,13 +87,13 @@ def strain_rates(source: Source) -> Iterator[Panel]:
 
 
 def _rates(axes: Any, curve: orm.ArrayData, source: Source) -> None:
-    rates, arrays = np.abs(curve.get_array(RATE)), curve.get_arraynames()
+    rates, arrays = np.abs(array_of(curve, RATE)), curve.get_arraynames()
     groups = list(_groups(curve, source, RATE))
-    lines = {name: curve.get_array(name) for name in arrays if name.endswith('_line')}
+    lines = {name: array_of(curve, name) for name in arrays if name.endswith('_line')}
     for name, text, marker in YIELDS:
         if name not in arrays:
             continue
-        values, errors = curve.get_array(name), curve.get_array(f'{name}_error')
+        values, errors = array_of(curve, name), array_of(curve, f'{name}_error')
         for index, (about, rows) in enumerate(groups):
             colour = COLOURS[index % len(COLOURS)]
             order = sorted(rows, key=lambda row: rates[row])

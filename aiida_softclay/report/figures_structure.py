@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
+from aiida_softclay.report.arrays import array_of
 from aiida_softclay.report.registry import Draw, Panel, Source, panels_for
 from aiida_softclay.report.style import (
     COLOURS,
@@ -45,19 +46,19 @@ def columns(
 
     def draw(axes: Any, curve: orm.ArrayData) -> None:
         arrays = set(curve.get_arraynames())
-        abscissa = curve.get_array(x)
+        abscissa = array_of(curve, x)
         found = [f'{prefix}{name}' for name in names] or [
             name for name in sorted(arrays - {x}) if name.startswith(prefix) and 'error' not in name
         ]
-        found = [name for name in found if curve.get_array(name).shape == abscissa.shape]
+        found = [name for name in found if array_of(curve, name).shape == abscissa.shape]
         texts = [name.removeprefix(prefix) for name in found]
         for index, (name, text, colour) in enumerate(zip(found, texts, colours_of(texts), strict=True)):
             line = '-' if index < len(COLOURS) or colour not in COLOURS else '--'
-            values = curve.get_array(name)
+            values = array_of(curve, name)
             axes.plot(abscissa, values, line, color=colour, label=printed(text))
             for error in (f'{prefix}error_{text}', f'{name}_error'):
                 if error in arrays:
-                    band(axes, abscissa, values, curve.get_array(error), colour)
+                    band(axes, abscissa, values, array_of(curve, error), colour)
         axes.set(
             xlabel=label(x_label, unit_in(curve, x)),
             ylabel=label(y_label, unit or (unit_in(curve, found[0]) if found else '1')), title=title,
@@ -70,13 +71,13 @@ def columns(
 def _pairs(axes: Any, curve: orm.ArrayData) -> None:
     columns('Pair distribution', 'radii', 'r', 'g(r)', 'g_')(axes, curve)
     axes.axhline(1, color=GREY, lw=0.5, ls=':', zorder=0)
-    axes.set(xlim=(0, curve.get_array('radii')[-1]), ylim=(0, None))
+    axes.set(xlim=(0, array_of(curve, 'radii')[-1]), ylim=(0, None))
 
 
 def _running(axes: Any, curve: orm.ArrayData) -> None:
     columns('Running coordination', 'radii', 'r', 'neighbours within r', 'coordination_')(axes, curve)
     # A shell count passes its plateau of a few neighbours long before the end of g(r).
-    axes.set(xlim=(0, 0.75 * curve.get_array('radii')[-1]), ylim=(0, 14))
+    axes.set(xlim=(0, 0.75 * array_of(curve, 'radii')[-1]), ylim=(0, 14))
 
 
 @panels_for('pair_distributions')
@@ -89,16 +90,16 @@ def pair_distributions(source: Source) -> Iterator[Panel]:
 
 def _before_after(axes: Any, curve: orm.ArrayData) -> None:
     """Draw g(r) of the bonds of the central cation before and after the melt (gupta2023, Fig. 1b)."""
-    radii = curve.get_array('radii')
+    radii = array_of(curve, 'radii')
     arrays = set(curve.get_arraynames())
     pairs = curve.base.attributes.get('pairs')[:2]
     for colour, pair in zip(colours_of([pair.split('-')[1] for pair in pairs]), pairs, strict=True):
         name = pair.replace('-', '_')
         for state, line in (('before', ':'), ('after', '-')):
-            values = curve.get_array(f'g_{name}_{state}')
+            values = array_of(curve, f'g_{name}_{state}')
             axes.plot(radii, values, line, color=colour, label=f'{pair.replace("-", "–")} {state}')
             if f'g_error_{name}_{state}' in arrays:
-                band(axes, radii, values, curve.get_array(f'g_error_{name}_{state}'), colour)
+                band(axes, radii, values, array_of(curve, f'g_error_{name}_{state}'), colour)
     axes.set(xlabel=label('r', unit_in(curve, 'radii', 'Å')), ylabel='g(r)', title='Start and end of the melt')
     axes.set(xlim=(0.8, radii[-1]), ylim=(0, None))
     legend(axes)
@@ -131,7 +132,7 @@ def _neighbours(axes: Any, rows: list[dict[str, Any]]) -> None:
 def _polyhedra(axes: Any, curve: orm.ArrayData) -> None:
     """Draw the shares of the commonest polyhedra over time."""
     names = [name.removeprefix('share_') for name in curve.get_arraynames() if name.startswith('share_')]
-    common = sorted(names, key=lambda name: (-float(np.mean(curve.get_array(f'share_{name}'))), name))[:MOST_KINDS]
+    common = sorted(names, key=lambda name: (-float(np.mean(array_of(curve, f'share_{name}'))), name))[:MOST_KINDS]
     columns('Polyhedra', 'time', 'time', 'share of the cations', 'share_', names=common)(axes, curve)
     axes.set_ylim(0, None)
     headroom(axes, 0.25)
@@ -155,16 +156,16 @@ def census(source: Source) -> Iterator[Panel]:
 
 def _chain_lengths(axes: Any, curve: orm.ArrayData) -> None:
     """Draw the share of the central atoms in chains of each length (qyang2025, Fig. 1d)."""
-    lengths, shares, errors = (curve.get_array(name) for name in ('length', 'share', 'share_error'))
+    lengths, shares, errors = (array_of(curve, name) for name in ('length', 'share', 'share_error'))
     axes.bar(lengths, shares, yerr=errors, color=COLOURS[0], error_kw={'lw': 0.8})
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel='centres in the chain', ylabel='share of the centres', title='Chains', ylim=(0, None))
 
 
 def _chains_over_time(axes: Any, curve: orm.ArrayData) -> None:
-    time = curve.get_array('time')
-    axes.plot(time, curve.get_array('mean_length'), color=COLOURS[0], label='mean length of a chain')
-    axes.plot(time, curve.get_array('isolated'), color=COLOURS[1], label='isolated share')
+    time = array_of(curve, 'time')
+    axes.plot(time, array_of(curve, 'mean_length'), color=COLOURS[0], label='mean length of a chain')
+    axes.plot(time, array_of(curve, 'isolated'), color=COLOURS[1], label='isolated share')
     axes.set(xlabel=label('time', unit_in(curve, 'time', 'ps')), ylabel='length; share', title='Chains over time')
     axes.set_ylim(0, None)
     headroom(axes, 0.2)
@@ -177,7 +178,7 @@ def chains(source: Source) -> Iterator[Panel]:
     if source.curve is None:
         return
     yield 'chains', source.curve, _chain_lengths
-    if len(source.curve.get_array('time')) > 1:
+    if len(array_of(source.curve, 'time')) > 1:
         yield 'chain_growth', source.curve, _chains_over_time
 
 
@@ -217,7 +218,7 @@ def _radiations(quantity: str, x: str, prefix: str) -> Draw:
         columns(title, x, x, quantity, prefix)(axes, curve)
         for line in axes.lines:
             line.set_label({'x–ray': 'X-ray', 'neutron': 'neutron'}.get(line.get_label(), line.get_label()))
-        axes.set_xlim(0, curve.get_array(x)[-1])
+        axes.set_xlim(0, array_of(curve, x)[-1])
         legend(axes)
 
     return draw
@@ -247,8 +248,8 @@ def _against(axes: Any, x: Any, measured: Any, calculated: Any, name: str) -> No
 
 def _measured(axes: Any, curve: orm.ArrayData, scale: dict[str, Any] | None, residual: dict[str, Any] | None) -> None:
     """Draw the measured G(r), the calculated one at its best scale, and their difference below (you2025, Fig. 2d)."""
-    calculated = curve.get_array('calculated_G') * (1.0 if scale is None else scale['value'])
-    _against(axes, curve.get_array('measured_r'), curve.get_array('measured_G'), calculated, 'calculated, scaled')
+    calculated = array_of(curve, 'calculated_G') * (1.0 if scale is None else scale['value'])
+    _against(axes, array_of(curve, 'measured_r'), array_of(curve, 'measured_G'), calculated, 'calculated, scaled')
     text = '' if residual is None else f', $R_w$ = {residual["value"]:.3f}'
     axes.set(xlabel=label('r', unit_in(curve, 'measured_r', 'Å')), ylabel=label('G(r)', unit_in(curve, 'measured_G')))
     axes.set(title=f'Measured and calculated{text}')
@@ -265,12 +266,12 @@ def phase_fit(source: Source) -> Iterator[Panel]:
 
 def _phases(axes: Any, curve: orm.ArrayData, source: Source) -> None:
     x, y = ('r', 'G') if 'r' in curve.get_arraynames() else ('q', 'S')
-    formulas, points = source.context.get('formulas', {}), curve.get_array(x)
-    _against(axes, points, curve.get_array(f'measured_{y}'), curve.get_array(f'fit_{y}'), 'fit')
+    formulas, points = source.context.get('formulas', {}), array_of(curve, x)
+    _against(axes, points, array_of(curve, f'measured_{y}'), array_of(curve, f'fit_{y}'), 'fit')
     for name, colour in (('first', COLOURS[0]), ('second', COLOURS[2])):
         share = source.row(f'phase_fit.{name}.formula_fraction')
         text = subscripts(formulas.get(name, name)) + ('' if share is None else f', {100 * share["value"]:.3g} %')
-        axes.plot(points, curve.get_array(f'{name}_{y}'), color=colour, lw=0.7, label=text, zorder=1)
+        axes.plot(points, array_of(curve, f'{name}_{y}'), color=colour, lw=0.7, label=text, zorder=1)
     residual = source.row('phase_fit.weighted_residual')
     text = '' if residual is None else f', $R_w$ = {residual["value"]:.3f}'
     axes.set(xlabel=label(x, unit_in(curve, x)), ylabel=label(f'{y}({x})', unit_in(curve, f'measured_{y}')))
@@ -288,7 +289,7 @@ def powder_pattern(source: Source) -> Iterator[Panel]:
 
 
 def _arrays(curve: orm.ArrayData) -> dict[str, np.ndarray]:
-    return {name: curve.get_array(name) for name in curve.get_arraynames()}
+    return {name: array_of(curve, name) for name in curve.get_arraynames()}
 
 
 def powder_lines(axes: Any, arrays: Mapping[str, np.ndarray], name: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
+from aiida_softclay.report.arrays import array_of
 from aiida_softclay.report.registry import Panel, Source, panels_for
 from aiida_softclay.report.style import (
     COLOURS,
@@ -176,16 +177,16 @@ def glass_transition(source: Source) -> Iterator[Panel]:
 
 def volume_against_temperature(axes: Any, curve: orm.ArrayData, found: Mapping[str, Any] | None) -> None:
     """Draw specific volume with errors, the two lines, and their crossing with its interval if there is one."""
-    temperature, volume = curve.get_array('temperature'), curve.get_array('specific_volume')
-    error, arrays = curve.get_array('specific_volume_error'), curve.get_arraynames()
-    drifting = curve.get_array('drifting') > 0 if 'drifting' in arrays else np.zeros(len(temperature), dtype=bool)
+    temperature, volume = array_of(curve, 'temperature'), array_of(curve, 'specific_volume')
+    error, arrays = array_of(curve, 'specific_volume_error'), curve.get_arraynames()
+    drifting = array_of(curve, 'drifting') > 0 if 'drifting' in arrays else np.zeros(len(temperature), dtype=bool)
     for chosen, fill, text in ((~drifting, COLOURS[0], 'equilibrated'), (drifting, 'white', 'still drifting')):
         if chosen.any():
             axes.errorbar(temperature[chosen], volume[chosen], yerr=error[chosen], fmt='o', color=COLOURS[0], mfc=fill,
                           lw=0.8, label=text)  # fmt: skip
     about = (found or {}).get('conditions') or {}
     if 'two_lines' in arrays:
-        x, y = temperature, curve.get_array('two_lines')
+        x, y = temperature, array_of(curve, 'two_lines')
         crossing = about.get('specific_volume_cm3_g')
         if found is not None and crossing is not None:
             # Without the crossing a straight piece would cut its corner.
@@ -214,10 +215,10 @@ def cooling_rates(source: Source) -> Iterator[Panel]:
 
 
 def _rates(axes: Any, curve: orm.ArrayData) -> None:
-    rate, found = curve.get_array('rate'), curve.get_array('glass_transition')
-    axes.errorbar(rate, found, yerr=curve.get_array('glass_transition_error'), fmt='o', color=COLOURS[0], lw=0.8,
+    rate, found = array_of(curve, 'rate'), array_of(curve, 'glass_transition')
+    axes.errorbar(rate, found, yerr=array_of(curve, 'glass_transition_error'), fmt='o', color=COLOURS[0], lw=0.8,
                   label='simulated')  # fmt: skip
-    axes.plot(rate, curve.get_array('line'), color=COLOURS[1], label='line in log rate')
+    axes.plot(rate, array_of(curve, 'line'), color=COLOURS[1], label='line in log rate')
     axes.set(xscale='log', xlabel=label('cooling rate', unit_in(curve, 'rate', 'K/ps')), title='Cooling rate')
     axes.set_ylabel(label('glass transition', unit_in(curve, 'glass_transition', 'K')))
     legend(axes, loc='upper left')

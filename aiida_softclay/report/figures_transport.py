@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
+from aiida_softclay.report.arrays import array_of
 from aiida_softclay.report.registry import Panel, Source, panels_for
 from aiida_softclay.report.style import (
     COLOURS,
@@ -42,7 +43,7 @@ def conductivity(source: Source) -> Iterator[Panel]:
 
 def mean_squared_displacements(axes: Any, curve: orm.ArrayData, window: list[float] | None = None) -> None:
     """Draw the mean squared displacement of each species with its error."""
-    lag = curve.get_array('lag_time')
+    lag = array_of(curve, 'lag_time')
     names = [
         name.removeprefix('msd_') for name in sorted(curve.get_arraynames())
         if name.startswith('msd_') and not name.startswith('msd_error_')
@@ -51,7 +52,7 @@ def mean_squared_displacements(axes: Any, curve: orm.ArrayData, window: list[flo
     shown = lag <= last
     highest = 0.0
     for name, colour in zip(names, colours_of(names), strict=True):
-        values, error = curve.get_array(f'msd_{name}'), curve.get_array(f'msd_error_{name}')
+        values, error = array_of(curve, f'msd_{name}'), array_of(curve, f'msd_error_{name}')
         axes.plot(lag, values, color=colour, label=name)
         band(axes, lag, values, error, colour)
         upper = values + np.nan_to_num(error)
@@ -94,16 +95,16 @@ def _conductivity_parts(axes: Any, rows: list[dict[str, Any]]) -> None:
 
 def _collective(axes: Any, curve: orm.ArrayData, window: list[float] | None) -> None:
     """Draw the products of the collective displacements: of each species with itself, and of different ones."""
-    lag = curve.get_array('lag_time')
+    lag = array_of(curve, 'lag_time')
     pairs = [name.split('_')[1:] for name in curve.get_arraynames() if name.startswith('collective_')]
     own = [first for first, second in pairs if first == second]
     for name, colour in zip(own, colours_of(own), strict=True):
-        axes.plot(lag, curve.get_array(f'collective_{name}_{name}'), color=colour, label=name)
+        axes.plot(lag, array_of(curve, f'collective_{name}_{name}'), color=colour, label=name)
     mixed = [(first, second) for first, second in pairs if first != second]
     for index, (first, second) in enumerate(mixed):
         line = ('--', ':', '-.')[index // 2 % 3]
         colour = element_colour(first) if index % 2 == 0 else INK
-        axes.plot(lag, curve.get_array(f'collective_{first}_{second}'), line, color=colour, lw=0.9,
+        axes.plot(lag, array_of(curve, f'collective_{first}_{second}'), line, color=colour, lw=0.9,
                   label=f'{first}–{second}')  # fmt: skip
     if window:
         shade(axes, window, 'window of the fit')
@@ -124,12 +125,12 @@ def arrhenius(source: Source) -> Iterator[Panel]:
 
 def _arrhenius(axes: Any, curve: orm.ArrayData, source: Source) -> None:
     """Draw points with errors, the line with its confidence band, and the line beyond the data dashed."""
-    temperature, value = curve.get_array('temperature'), curve.get_array('value')
+    temperature, value = array_of(curve, 'temperature'), array_of(curve, 'value')
     axes.errorbar(
-        1000 / temperature, value, yerr=curve.get_array('value_error'), fmt='o', color=COLOURS[0], lw=0.8,
+        1000 / temperature, value, yerr=array_of(curve, 'value_error'), fmt='o', color=COLOURS[0], lw=0.8,
         label='simulated', zorder=3,
     )  # fmt: skip
-    grid, line = curve.get_array('line_temperature'), curve.get_array('line')
+    grid, line = array_of(curve, 'line_temperature'), array_of(curve, 'line')
     inside = (grid >= temperature.min() * (1 - 1e-9)) & (grid <= temperature.max() * (1 + 1e-9))
     rows = _rows_of_line(source)
     energy = next((row for row in rows if 'activation_energy.' in row['name']), None)
@@ -140,7 +141,7 @@ def _arrhenius(axes: Any, curve: orm.ArrayData, source: Source) -> None:
         axes.plot(1000 / grid[part], line[part], '--', color=COLOURS[1], label='' if index else 'extrapolated')
     confidence = curve.base.attributes.get('confidence', 0.95)
     axes.fill_between(
-        1000 / grid, curve.get_array('line_lower'), curve.get_array('line_upper'), color=COLOURS[1], alpha=0.18, lw=0,
+        1000 / grid, array_of(curve, 'line_lower'), array_of(curve, 'line_upper'), color=COLOURS[1], alpha=0.18, lw=0,
         label=f'{100 * confidence:g} % confidence',
     )  # fmt: skip
     for row in rows:

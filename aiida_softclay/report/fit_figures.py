@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
+from aiida_softclay.report.arrays import array_of
 from aiida_softclay.report.registry import Draw
 from aiida_softclay.report.style import COLOURS, GREY, INK, headroom, label, legend, unit_in
 
@@ -42,13 +43,13 @@ def learning_curve(kind: str, axes: Any, curve: orm.ArrayData, gate: float | Non
         Largest test error that is accepted, meV/atom or meV/Å.
     """
     name, column, _, _ = QUANTITIES[kind]
-    steps, arrays = curve.get_array('step'), curve.get_arraynames()
+    steps, arrays = array_of(curve, 'step'), curve.get_arraynames()
     unit = '1'
     for suffix, text, colour in (('_trn', 'training', COLOURS[5]), ('_val', 'validation', COLOURS[0]),
                                  ('', 'training', COLOURS[5])):  # fmt: skip
         if column + suffix in arrays:
             unit = unit_in(curve, column + suffix, 'eV/atom' if kind == 'energy' else 'eV/Å')
-            axes.plot(*_finite(curve.get_array(column + suffix), steps), color=colour, lw=1.0, label=text)
+            axes.plot(*_finite(array_of(curve, column + suffix), steps), color=colour, lw=1.0, label=text)
     if gate is not None:
         axes.axhline(gate / 1000, color=INK, lw=0.8, ls='--', label=f'gate {gate:g} {ERROR_UNITS[kind]}')
     axes.set(xlabel='training step', ylabel=label(f'RMSE of the {name}', unit), yscale='log')
@@ -70,8 +71,8 @@ def parity(kind: str, axes: Any, details: orm.ArrayData, error: float | None = N
     error : float, optional
         Root mean square error over all test frames, meV/atom or meV/Å.
     """
-    reference = np.asarray(details.get_array(f'{kind}_reference'), dtype=float).ravel()
-    predicted = np.asarray(details.get_array(f'{kind}_predicted'), dtype=float).ravel()
+    reference = np.asarray(array_of(details, f'{kind}_reference'), dtype=float).ravel()
+    predicted = np.asarray(array_of(details, f'{kind}_predicted'), dtype=float).ravel()
     stride = max(1, -(-reference.size // MOST_POINTS))
     zero = reference.mean() if kind == 'energy' else 0.0
     reference, predicted = reference[::stride] - zero, predicted[::stride] - zero

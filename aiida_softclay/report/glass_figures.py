@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
+from aiida_softclay.report.arrays import array_of
 from aiida_softclay.report.cell_panel import show_cell
 from aiida_softclay.report.style import COLOURS, GREY, LIGHT, legend, subscripts
 
@@ -26,13 +27,13 @@ def _equilibration(axes: Any, stages: list[tuple[str, orm.ArrayData]]) -> None:
     """Draw density, and the lengths of the cell over their last value, against the time at zero stress."""
     twin = axes.twinx()
     elapsed = 0.0
-    last = np.linalg.norm(stages[-1][1].get_array('cell')[-1], axis=1)
+    last = np.linalg.norm(array_of(stages[-1][1], 'cell')[-1], axis=1)
     for number, (_, node) in enumerate(stages):
-        time = node.get_array('time_ps')
+        time = array_of(node, 'time_ps')
         time = time - time[0] + elapsed
         elapsed = float(time[-1])
-        axes.plot(time, node.get_array('density_g_cm3'), color=COLOURS[0], lw=1.2)
-        lengths = np.linalg.norm(node.get_array('cell'), axis=2) / last
+        axes.plot(time, array_of(node, 'density_g_cm3'), color=COLOURS[0], lw=1.2)
+        lengths = np.linalg.norm(array_of(node, 'cell'), axis=2) / last
         for axis, name in enumerate('abc'):
             twin.plot(time, lengths[:, axis], color=COLOURS[axis + 1], lw=0.7, label='' if number else name)
         if number:

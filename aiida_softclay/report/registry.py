@@ -8,7 +8,7 @@ from typing import Any
 
 from aiida import orm
 
-#: What draws a node on axes.
+#: What draws a node on axes. It raises a ValueError if the node lacks what it draws, or holds what does not fit.
 Draw = Callable[[Any, Any], None]
 #: Name of the panel, the node behind it, and what draws it.
 Panel = tuple[str, orm.Data, Draw]

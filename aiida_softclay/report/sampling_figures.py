@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
+from aiida_softclay.report.arrays import array_of
 from aiida_softclay.report.registry import Draw
 from aiida_softclay.report.style import COLOURS, GREY, label, unit_in
 
 
 def _over_time(axes: Any, series: orm.ArrayData, values: np.ndarray, colour: str) -> None:
     """Draw values at every step against the time, with a line wherever a segment begins."""
-    time, segment = series.get_array('time_fs') / 1000, series.get_array('segment_index')
+    time, segment = array_of(series, 'time_fs') / 1000, array_of(series, 'segment_index')
     axes.plot(time, values, color=colour, lw=0.8)
     for start in time[1:][np.diff(segment) != 0]:
         axes.axvline(start, color=GREY, lw=0.6, ls=':', zorder=0)
@@ -22,13 +23,13 @@ def _over_time(axes: Any, series: orm.ArrayData, values: np.ndarray, colour: str
 
 
 def _temperature(axes: Any, series: orm.ArrayData) -> None:
-    _over_time(axes, series, series.get_array('temperature_K'), COLOURS[1])
+    _over_time(axes, series, array_of(series, 'temperature_K'), COLOURS[1])
     axes.set_ylabel(label('temperature', unit_in(series, 'temperature_K', 'K')))
     axes.set_title('Temperature of the AIMD')
 
 
 def _energy(n_atoms: int, axes: Any, series: orm.ArrayData) -> None:
-    _over_time(axes, series, series.get_array('free_energy_eV') / n_atoms, COLOURS[0])
+    _over_time(axes, series, array_of(series, 'free_energy_eV') / n_atoms, COLOURS[0])
     axes.set_ylabel(label('energy', f'{unit_in(series, "free_energy_eV", "eV")}/atom'))
     axes.set_title('Energy of the AIMD')
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
+from aiida_softclay.report.arrays import array_of
 from aiida_softclay.report.style import COLOURS, GREY, band, element_colour, legend
 
 #: Most points of a parity plot: more make the file large and the picture no better.
@@ -24,8 +25,8 @@ def parity_panel(kind: str, axes: Any, curve: orm.ArrayData) -> None:
     """Draw energies (each structure about its own mean, which may differ by many eV) or forces, and the diagonal."""
     lowest, highest = np.inf, -np.inf
     for index, subject in enumerate(subjects(curve, f'{kind}_engine_')):
-        reference = curve.get_array(f'{kind}_engine_{subject}').ravel()
-        predicted = curve.get_array(f'{kind}_potential_{subject}').ravel()
+        reference = array_of(curve, f'{kind}_engine_{subject}').ravel()
+        predicted = array_of(curve, f'{kind}_potential_{subject}').ravel()
         stride = max(1, reference.size // MOST_POINTS)
         shift = reference.mean() if kind == 'energy' else 0.0
         reference, predicted = reference[::stride] - shift, predicted[::stride] - shift
@@ -48,10 +49,10 @@ def equations_of_state(axes: Any, curve: orm.ArrayData) -> None:
     from aiida_softclay.analysis.equation_of_state import fit_birch_murnaghan
 
     for index, subject in enumerate(subjects(curve, 'volume_')):
-        volumes = curve.get_array(f'volume_{subject}')
+        volumes = array_of(curve, f'volume_{subject}')
         fine = np.linspace(volumes.min(), volumes.max(), 200)
         for side, marker, style in (('engine', 'o', '-'), ('potential', 'x', '--')):
-            energies = curve.get_array(f'energy_{side}_{subject}')
+            energies = array_of(curve, f'energy_{side}_{subject}')
             zero, colour = energies.min(), COLOURS[index % len(COLOURS)]
             try:
                 axes.plot(fine, fit_birch_murnaghan(volumes, energies)(fine) - zero, style, color=colour, lw=1)
@@ -66,9 +67,9 @@ def equations_of_state(axes: Any, curve: orm.ArrayData) -> None:
 def stress_strain(axes: Any, curve: orm.ArrayData) -> None:
     """Draw the stresses of engine (solid) and potential (dashed) at the same strains."""
     for index, subject in enumerate(subjects(curve, 'strain_')):
-        strain, colour = curve.get_array(f'strain_{subject}'), COLOURS[index % len(COLOURS)]
+        strain, colour = array_of(curve, f'strain_{subject}'), COLOURS[index % len(COLOURS)]
         for side, style in (('engine', 'o-'), ('potential', 'x--')):
-            stress = curve.get_array(f'stress_{side}_{subject}')
+            stress = array_of(curve, f'stress_{side}_{subject}')
             axes.plot(strain, stress, style, color=colour, ms=4, lw=1, label=f'{subject}, {side}')
     axes.set(xlabel='strain', ylabel='stress (GPa)', title='Static tension, ions relaxed')
     legend(axes)
@@ -77,9 +78,9 @@ def stress_strain(axes: Any, curve: orm.ArrayData) -> None:
 def displacement_panel(run: str, engine: orm.ArrayData, axes: Any, potential: orm.ArrayData) -> None:
     """Draw the mean squared displacements of one run with both, with their errors."""
     for side, curve, style in (('engine', engine, '-'), ('potential', potential, '--')):
-        lag = curve.get_array('lag_time')
+        lag = array_of(curve, 'lag_time')
         for species in subjects(curve, 'msd_error_'):
-            values, error = curve.get_array(f'msd_{species}'), curve.get_array(f'msd_error_{species}')
+            values, error = array_of(curve, f'msd_{species}'), array_of(curve, f'msd_error_{species}')
             colour = element_colour(species)
             axes.plot(lag, values, style, color=colour, label=f'{species}, {side}')
             band(axes, lag, values, error, colour)

@@ -12,6 +12,7 @@ from figure_samples import outputs_of
 from page_reader import Page
 from report_samples import MIXTURE, Study, calcfunction, number, table, workchain
 
+from aiida_softclay.report import registry
 from aiida_softclay.report.page import content_of, figures, render_page, write_report
 from aiida_softclay.report.page.pictures import Picture
 
@@ -164,10 +165,84 @@ def test_curve_that_cannot_be_drawn_costs_no_other(aiida_profile):
     content = content_of(made.node)
     (figure,) = content.figures
     assert figure.picture is None
-    assert figure.problem.startswith('msd could not be drawn')
+    assert figure.problem == f'msd could not be drawn: ArrayData <{made.node.outputs.curve.pk}> has no array lag_time'
     page = Page(render_page(content))
     assert figure.problem in page.text.replace("' ", "'")
     assert '(1.00 ± 0.10)×10⁻⁶' in page.text
+
+
+@pytest.fixture
+def logged(monkeypatch, caplog):
+    """What catches the logger of reports, whatever AiiDA has set up above it."""
+    monkeypatch.setattr(figures.LOGGER, 'propagate', False)
+    figures.LOGGER.addHandler(caplog.handler)
+    yield caplog
+    figures.LOGGER.removeHandler(caplog.handler)
+
+
+@pytest.mark.parametrize('broken', [ValueError('7 lags and 8 values'), FileNotFoundError('it was left out')])
+def test_data_that_do_not_fit_are_said_and_not_logged(aiida_profile, monkeypatch, logged, broken):
+    figure = figure_with(monkeypatch, broken)
+    assert figure.problem == f'msd could not be drawn: {broken}'
+    assert not logged.records
+
+
+@pytest.mark.parametrize('broken', [TypeError('msd() takes 1 argument'), KeyError('lag'), AttributeError('no colour')])
+def test_mistake_of_the_program_is_said_and_logged(aiida_profile, monkeypatch, logged, broken):
+    figure = figure_with(monkeypatch, broken)
+    assert figure.picture is None
+    assert f'by a mistake of aiida-softclay and not of the data: drawing failed with {type(broken).__name__}' in (
+        figure.problem
+    )
+    (record,) = logged.records
+    assert record.getMessage() == 'msd could not be drawn'
+    assert record.exc_info[1] is broken
+
+
+def figure_with(monkeypatch, broken):
+    """Return the one figure of a page whose drawing raises."""
+
+    def draw(axes, node):
+        raise broken
+
+    monkeypatch.setitem(registry.REGISTRY, 'conductivity', lambda source: iter([('msd', source.curve, draw)]))
+    (figure,) = content_of(conductivity().node).figures
+    return figure
+
+
+def conductivity():
+    made = workchain('conductivity', 'ConductivityWorkChain', {})
+    made.gives(results=table(number('diffusivity.Li', 1e-6, 1e-7, 'cm^2/s')), curve=orm.ArrayData({'lag_time': [1.0]}))
+    return made
+
+
+def test_mistake_that_finds_no_panels_costs_no_other_part(aiida_profile, monkeypatch, sketches):
+    def panels(source):
+        raise RuntimeError('not thought of')
+
+    monkeypatch.setitem(registry.REGISTRY, 'conductivity', panels)
+    (figure,) = content_of(conductivity().node).figures
+    assert 'drawing failed with RuntimeError: not thought of' in figure.problem
+    assert figure.picture is None
+
+
+def test_traceback_is_printed_beside_the_page(aiida_profile, monkeypatch, tmp_path):
+    """Typed by a user: the page is whole on the standard output, the traceback on the standard error."""
+    from click.testing import CliRunner
+
+    from aiida_softclay.cli import softclay
+
+    def draw(axes, node):
+        raise TypeError('msd() takes 1 argument')
+
+    monkeypatch.setitem(registry.REGISTRY, 'conductivity', lambda source: iter([('msd', source.curve, draw)]))
+    outcome = CliRunner().invoke(softclay, ['report', str(conductivity().node.pk), '-o', '-'])
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.stdout.startswith('<!DOCTYPE html>')
+    assert 'Traceback' not in outcome.stdout
+    assert 'drawing failed with TypeError' in outcome.stdout
+    assert 'Error: msd could not be drawn\nTraceback (most recent call last)' in outcome.stderr
+    assert 'TypeError: msd() takes 1 argument' in outcome.stderr
 
 
 def test_foreign_process_is_refused(aiida_profile, tmp_path):

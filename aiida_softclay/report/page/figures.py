@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from aiida import orm
+from aiida.common.exceptions import NotExistent
+from aiida.common.log import AIIDA_LOGGER
 
 from aiida_softclay.report.analysis_figures import sources_of
 from aiida_softclay.report.figures import fitted_to
@@ -23,6 +25,12 @@ from aiida_softclay.report.validation_figures import validation_panels
 MOST_FIGURES = 72
 #: Largest number of atoms whose cell is drawn.
 MOST_ATOMS = 200_000
+#: What a panel raises of data from which it cannot be drawn: they lack something or do not fit together, an output is
+#: not there, or an archive left the file out. Anything else is a mistake of the program.
+UNDRAWABLE = (ValueError, NotExistent, FileNotFoundError)
+LOGGER = AIIDA_LOGGER.getChild('softclay.report')
+
+Made = TypeVar('Made')
 
 
 @dataclass(frozen=True)
@@ -66,20 +74,34 @@ def figures_of(parts: Iterable[Part]) -> list[Figure]:
     for part in parts:
         if part.relation == 'run':
             continue
-        try:
-            panels = list(_panels(part))
-        except Exception as error:
-            # As below: what one analysis left must not cost the reader the rest.
-            said = f'the figures of {part.title} <{part.node.pk}> could not be drawn: {error}'
-            found.append(Figure(None, part.title, 'other', '', '', '', [], part.node.pk, said))
-            continue
-        for analysis, panel, prefix, node, draw, rows, context in panels:
+        panels, problem = _drawn(f'the figures of {part.title} <{part.node.pk}>', lambda part=part: list(_panels(part)))
+        if problem:
+            found.append(Figure(None, part.title, 'other', '', '', '', [], part.node.pk, problem))
+        for analysis, panel, prefix, node, draw, rows, context in panels or ():
             key = (node.pk, panel)
             if key in drawn or len(found) >= MOST_FIGURES:
                 continue
             drawn.add(key)
             found.append(_figure(part, analysis, panel, prefix, node, draw, rows, context))
     return found
+
+
+def _drawn(what: str, draw: Callable[[], Made]) -> tuple[Made | None, str]:
+    """Return what was drawn, or ``None`` and why not: what one analysis left must not cost the reader the rest.
+
+    A mistake of the program is logged with its traceback, and the sentence asks the reader to report it.
+    """
+    try:
+        return draw(), ''
+    except UNDRAWABLE as error:
+        return None, f'{what} could not be drawn: {error}'
+    except Exception as error:
+        # To the standard error: a page may be on its way to the standard output.
+        LOGGER.exception(f'{what} could not be drawn', extra={'err': True})
+        return None, (
+            f'{what} could not be drawn, by a mistake of aiida-softclay and not of the data: drawing failed with '
+            f'{type(error).__name__}: {error}. Please report it with the traceback that `softclay report` prints'
+        )
 
 
 def _panels(part: Part) -> Iterator[tuple[str, str, str, Any, Any, list[dict[str, Any]], dict[str, Any]]]:
@@ -113,12 +135,7 @@ def _figure(
     part: Part, analysis: str, panel: str, prefix: str, node: Any, draw: Any, rows: list[dict[str, Any]],
     context: dict[str, Any],
 ) -> Figure:  # fmt: skip
-    picture, problem = None, ''
-    try:
-        picture = panel_picture(node, draw)
-    except Exception as error:
-        # A curve that is not as expected must not cost the reader the rest of the report.
-        problem = f'{panel} could not be drawn: {error}'
+    picture, problem = _drawn(panel, lambda: panel_picture(node, draw))
     chapter = 'potential' if analysis in ('fit', 'validation') else CHAPTER_OF.get(analysis, 'other')
     window = window_text(rows, panel.removeprefix(prefix))
     return Figure(
@@ -162,10 +179,7 @@ def _cell(structure: orm.StructureData, process: orm.ProcessNode) -> Figure:
     if len(structure.sites) > MOST_ATOMS:
         problem = f'{about} is not drawn: it has {len(structure.sites)} atoms'
     else:
-        try:
-            picture = cell_picture(structure, about)
-        except ValueError as error:
-            problem = f'{about} could not be drawn: {error}'
+        picture, problem = _drawn(about, lambda: cell_picture(structure, about))
     scale = f'{structure.get_formula(mode="hill_compact")}, {len(structure.sites)} atoms.'
     return Figure(
         picture, 'cell', 'cell', 'The cell, coloured by element.', '', scale, [structure.pk], process.pk, problem
