@@ -16,9 +16,10 @@ from aiida.storage.sqlite_temp import SqliteTempBackend
 from aiida.tools.archive import import_archive
 from export_samples import SECRET, sample_study
 
+from aiida_softclay.data.left_out import ASKED, BULK, LEFT_OUT_EXTRA, LICENSED
 from aiida_softclay.data.potential import PotentialData
 from aiida_softclay.report.export import DEFAULT_PARTS, PARTS, Options, dry_run, take_away
-from aiida_softclay.report.export.archive import ASKED, BULK, EXTRA, LICENSED, PotcarTextError
+from aiida_softclay.report.export.archive import PotcarTextError
 from aiida_softclay.report.export.potcar import holds_potcar
 from aiida_softclay.report.provenance import trace
 from aiida_softclay.report.queries import results_table
@@ -94,16 +95,16 @@ def test_another_profile_gives_the_same_numbers_and_ancestors(study, tmp_path, o
             lacking.open_trajectory(),
         ):
             pass
-        (record,) = lacking.base.extras.get(EXTRA)
+        (record,) = lacking.base.extras.get(LEFT_OUT_EXTRA)
         assert (record['path'], record['reason']) == ('trajectory.h5', BULK)
         # Nothing is cached from what lacks its file.
         assert lacking.base.caching.get_hash() is None
         whole = orm.load_node(small)
-        assert EXTRA not in whole.base.extras.all
+        assert LEFT_OUT_EXTRA not in whole.base.extras.all
         with whole.open_trajectory() as opened:
             assert opened.content_hash() == whole.content_hash
     assert [item.uuid for item in made.left_out if item.reason == BULK] == [big]
-    assert EXTRA not in orm.load_node(big).base.extras.all, 'a stored node was changed'
+    assert LEFT_OUT_EXTRA not in orm.load_node(big).base.extras.all, 'a stored node was changed'
     assert orm.load_node(big).base.repository.list_object_names() == ['trajectory.h5']
 
 
@@ -286,7 +287,7 @@ def test_a_model_that_was_left_out_says_where_it_is(study, tmp_path, other_profi
         again = take_away([lacking], tmp_path / 'again', Options(('archive', 'potentials')))
         assert any('1 potentials have no file' in warning for warning in again.warnings)
         assert dry_run([lacking], Options(('potentials',)))[0][0].items == 0
-        lacking.base.extras.delete(EXTRA)
+        lacking.base.extras.delete(LEFT_OUT_EXTRA)
         with pytest.raises(FileNotFoundError, match=r'is not here: its node came without the file\. Find an archive'):
             lacking.get_content(mode='rb')
     assert not (tmp_path / 'again' / 'potentials').exists()

@@ -14,10 +14,10 @@ from aiida import orm
 from aiida.manage import get_manager
 
 from aiida_softclay.data.telling import Tell
-from aiida_softclay.report.export.archive import ArchivePlan
 from aiida_softclay.report.export.files import Taken
 from aiida_softclay.report.export.options import Options
 from aiida_softclay.report.export.package import MANIFEST, sha256_of
+from aiida_softclay.report.export.plan import ArchivePlan
 from aiida_softclay.report.export.readme import readme
 from aiida_softclay.report.export.selection import Selection
 

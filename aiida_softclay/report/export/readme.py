@@ -8,7 +8,8 @@ from typing import Any
 from aiida import orm
 
 from aiida_softclay.data.engine import engine_text
-from aiida_softclay.report.export.archive import BULK, EXTRA, ArchivePlan
+from aiida_softclay.data.left_out import BULK, LEFT_OUT_EXTRA
+from aiida_softclay.report.export.plan import ArchivePlan
 from aiida_softclay.report.export.selection import Selection
 
 UNITS = """\
@@ -197,8 +198,8 @@ def left_out(plan: ArchivePlan) -> list[str]:
         return ['## What the archive lacks', '', 'Nothing.']
     lines = [
         '## What the archive lacks', '',
-        f'These nodes are in the archive with all their attributes, but without a file; each has an extra `{EXTRA}`. '
-        'The hash is that of the file. `manifest.json` says where the files are.', '',
+        'These nodes are in the archive with all their attributes, but without a file; each has an extra '
+        f'`{LEFT_OUT_EXTRA}`. The hash is that of the file. `manifest.json` says where the files are.', '',
         '| node | file | bytes | sha256 | why |', '| --- | --- | --- | --- | --- |',
     ]  # fmt: skip
     lines += [

@@ -13,11 +13,12 @@ from aiida import orm
 
 from aiida_softclay.data.telling import Tell
 from aiida_softclay.report.export import files, tables
-from aiida_softclay.report.export.archive import LeftOut, committees, plan_archive, write_archive
+from aiida_softclay.report.export.archive import committees, write_archive
 from aiida_softclay.report.export.files import Taken
 from aiida_softclay.report.export.manifest import describe
 from aiida_softclay.report.export.options import PARTS, Options
 from aiida_softclay.report.export.package import check_target, pack, put_in_place
+from aiida_softclay.report.export.plan import LeftOut, plan_archive
 from aiida_softclay.report.export.selection import Selection, select
 
 ARCHIVE = 'archive.aiida'
