@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from aiida import orm
-from aiida.common.links import LinkType
 
 from aiida_softclay.data.engine import engine_text
-from aiida_softclay.report.analysis_figures import entry_point_of
-from aiida_softclay.report.page.parts import STAGES, Part, ended_with_warning
+from aiida_softclay.report.page.lineage import (
+    LAYER_OF,
+    Lineage,
+    crystals_of,
+    final_structures,
+    load_data,
+    stages_before,
+)
+from aiida_softclay.report.page.parts import Part, ended_with_warning
 from aiida_softclay.report.provenance import describe, kind_of
 
 #: Rows of the picture, from the first to the last.
@@ -20,11 +25,6 @@ LAYERS = ('crystals', 'sampling', 'frames', 'fit', 'potential', 'glass', 'model'
 MOST_IN_LAYER = 4
 #: Most node keys that a box lists.
 MOST_KEYS = 6
-#: Group of stages to the row of its box.
-LAYER_OF = {
-    'sampling': 'sampling', 'fit': 'fit', 'validation': 'experiment', 'thermodynamics': 'experiment',
-    'glass': 'glass', 'experiment': 'experiment', 'analysis': 'analysis',
-}  # fmt: skip
 
 
 @dataclass
@@ -76,42 +76,6 @@ class Chain:
         return '; '.join(said) + '.'
 
 
-class _Graph:
-    """What the nodes around the parts of a report are made from, read once."""
-
-    def __init__(self, parts: list[Part]) -> None:
-        own = {part.node.pk for part in parts if part.group in LAYER_OF}
-        # The fits of a committee, and the runs of a series, are inside its box.
-        self.parts = [part for part in parts if part.node.pk in own and not _is_inside(part.node, own)]
-        self.inputs: dict[int, set[int]] = {part.node.pk: set() for part in self.parts}
-        self.outputs: dict[int, set[int]] = {part.node.pk: set() for part in self.parts}
-        pks = sorted(self.inputs)
-        for process, data in _linked(pks, incoming=True):
-            self.inputs[process].add(data)
-        for process, data in _linked(pks, incoming=False):
-            self.outputs[process].add(data)
-
-
-def _is_inside(process: orm.ProcessNode, others: set[int]) -> bool:
-    caller = process.caller
-    while caller is not None:
-        if caller.pk in others:
-            return True
-        caller = caller.caller
-    return False
-
-
-def _linked(pks: list[int], incoming: bool) -> list[tuple[int, int]]:
-    """Return pairs of process and data: what it took, or what it gave."""
-    if not pks:
-        return []
-    query = orm.QueryBuilder()
-    query.append(orm.ProcessNode, filters={'id': {'in': pks}}, tag='process', project='id')
-    relation: dict[str, Any] = {'with_outgoing': 'process'} if incoming else {'with_incoming': 'process'}
-    query.append(orm.Data, project='id', **relation)
-    return [tuple(row) for row in query.distinct().all()]
-
-
 def chain_of(parts: Iterable[Part]) -> Chain:
     """Return the chain behind a report.
 
@@ -126,16 +90,16 @@ def chain_of(parts: Iterable[Part]) -> Chain:
         About ten to twenty boxes; what is many is drawn as one box.
     """
     parts = [*parts]
-    upstream = _upstream(parts)
-    graph = _Graph([*upstream, *parts])
-    nodes = {part.node.pk: part for part in graph.parts}
-    data = _load({pk for found in (graph.inputs, graph.outputs) for pks in found.values() for pk in pks})
+    upstream = stages_before(parts)
+    graph = Lineage([*upstream, *parts])
+    stages = {part.node.pk: part for part in graph.parts}
+    data = load_data({pk for found in (graph.inputs, graph.outputs) for pks in found.values() for pk in pks})
     members: dict[tuple[str, int], str] = {}  # (process or data, key) to the layer
     for part in graph.parts:
         members['process', part.node.pk] = LAYER_OF[part.group]
     made_by_glass = {pk for part in graph.parts if part.group == 'glass' for pk in graph.outputs[part.node.pk]}
     sampled = {pk for part in graph.parts if part.group == 'sampling' for pk in graph.outputs[part.node.pk]}
-    final = _final_structures(graph)
+    final = final_structures(graph)
     for pk, node in data.items():
         kind = kind_of(node.node_type)
         if kind == 'frames' and pk in sampled:
@@ -144,7 +108,7 @@ def chain_of(parts: Iterable[Part]) -> Chain:
             members['data', pk] = 'potential'
         elif kind == 'structure' and pk in final and pk in made_by_glass:
             members['data', pk] = 'model'
-    crystals, of_crystals = _crystals(graph, data)
+    crystals, of_crystals = crystals_of(graph, data)
     for pk in crystals:
         members['data', pk] = 'crystals'
     numbers = _numbers(parts)
@@ -154,9 +118,9 @@ def chain_of(parts: Iterable[Part]) -> Chain:
         keys = sorted(key for key, found in members.items() if found == layer)
         if layer == 'potential':
             keys = _last_potentials(keys, graph, parts)
-        for group in _groups(layer, keys, nodes):
+        for group in _groups(layer, keys, stages):
             place.update(dict.fromkeys(group, len(chain.boxes)))
-            chain.boxes.append(_box(layer, group, nodes, {**data, **crystals}))
+            chain.boxes.append(_box(layer, group, stages, {**data, **crystals}))
         if layer == 'numbers' and numbers is not None:
             place['data', numbers.pk] = len(chain.boxes)
             count = len(numbers.get_dict().get('numbers') or [])
@@ -165,122 +129,20 @@ def chain_of(parts: Iterable[Part]) -> Chain:
     return chain
 
 
-def _upstream(parts: list[Part]) -> list[Part]:
-    """Return the stages, not of this report, that made what its parts were given, back to the crystals."""
-    found: dict[int, Part] = {}
-    known = {part.node.pk for part in parts}
-    frontier = [part.node for part in parts if part.relation in ('root', 'before', 'later')]
-    while frontier:
-        following = []
-        for process in frontier:
-            for link in process.base.links.get_incoming(node_class=orm.Data).all():
-                maker = _stage_behind(link.node) if _is_followed(link.node.node_type) else None
-                if maker is None or maker.pk in known:
-                    continue
-                known.add(maker.pk)
-                call = maker.base.links.get_incoming(link_type=LinkType.CALL_WORK).all()
-                found[maker.pk] = Part(maker, call[0].link_label if call else '', 'before')
-                following.append(maker)
-        frontier = following
-    return list(found.values())
-
-
-def _is_followed(node_type: str) -> bool:
-    """Return whether data of a type lead from stage to stage: settings do not."""
-    return kind_of(node_type) is not None or node_type.startswith('data.core.array.ArrayData.')
-
-
-def _stage_behind(node: orm.Data) -> orm.ProcessNode | None:
-    """Return the stage that a node was made in: the outermost workchain above its maker that has a box."""
-    caller, found = node.creator.caller if node.creator is not None else None, None
-    while caller is not None:
-        group = STAGES.get(entry_point_of(caller), ('', ''))[1]
-        found = caller if group in LAYER_OF else found
-        caller = caller.caller
-    return found
-
-
-def _load(pks: set[int]) -> dict[int, orm.Data]:
-    """Return the frames, potentials, trajectories, structures and time series among nodes."""
-    if not pks:
-        return {}
-    query = orm.QueryBuilder()
-    query.append(
-        orm.Data,
-        filters={
-            'id': {'in': sorted(pks)},
-            'or': [{'node_type': {'like': f'data.{kind}.%'}} for kind in ('softclay', 'core.structure', 'core.array')],
-        },
-    )
-    return {node.pk: node for node in query.all(flat=True)}
-
-
-def _final_structures(graph: _Graph) -> set[int]:
-    """Return the structures that glasses made and that experiments took, or that nobody took."""
-    found = set()
-    for part in graph.parts:
-        if part.group == 'glass' and 'structure' in part.node.outputs:
-            found.add(part.node.outputs.structure.pk)
-    return found
-
-
-def _crystals(graph: _Graph, data: dict[int, orm.Data]) -> tuple[dict[int, orm.Data], dict[int, set[int]]]:
-    """Return the crystals that stages began with, and which stage began with which.
-
-    A crystal is a structure that a builder made from facts only; what a stage was given is followed back to them.
-    """
-    made = {pk for pks in graph.outputs.values() for pk in pks}
-    starts: dict[int, set[int]] = {}
-    for part in graph.parts:
-        given = {pk for pk in graph.inputs[part.node.pk] if pk in data and kind_of(data[pk].node_type) == 'structure'}
-        if part.group == 'glass' and 'initial_structure' in part.node.outputs:
-            given.add(part.node.outputs.initial_structure.pk)
-        starts[part.node.pk] = given
-    crystals: dict[int, orm.Data] = {}
-    used: dict[int, set[int]] = {}
-    for process, given in starts.items():
-        own = graph.outputs[process]
-        for start in given:
-            if start in made and start not in own:
-                continue
-            for crystal in _first_structures(start, made - own):
-                crystals[crystal.pk] = crystal
-                used.setdefault(process, set()).add(crystal.pk)
-    return crystals, used
-
-
-def _first_structures(start: int, stop: set[int]) -> list[orm.Data]:
-    """Return the structures at the root of what a structure was built from, not going past what stages made."""
-    frontier, known, first = {start}, {start}, []
-    while frontier:
-        query = orm.QueryBuilder()
-        query.append(orm.StructureData, filters={'id': {'in': sorted(frontier)}}, tag='child', project='id')
-        query.append(orm.CalculationNode, with_outgoing='child', edge_filters={'type': 'create'}, tag='maker')
-        query.append(
-            orm.StructureData, with_outgoing='maker', edge_filters={'type': 'input_calc'}, project='id'
-        )  # fmt: skip
-        rows = query.distinct().all()
-        with_parents = {child for child, _ in rows}
-        first += sorted(frontier - with_parents)
-        frontier = {parent for _, parent in rows} - known - stop
-        known |= frontier
-    return [orm.load_node(pk) for pk in first]
-
-
 def _numbers(parts: list[Part]) -> orm.Dict | None:
     """Return the results of the root, if it has any."""
     root = parts[0].node
     return root.outputs.results if 'results' in root.outputs else None
 
 
-def _last_potentials(keys: list[tuple[str, int]], graph: _Graph, parts: list[Part]) -> list[tuple[str, int]]:
+def _last_potentials(keys: list[tuple[str, int]], graph: Lineage, parts: list[Part]) -> list[tuple[str, int]]:
     """Return the potentials that are used, or that the fits return; a fit has several on its way."""
     used = {pk for part in graph.parts if part.group != 'fit' for pk in graph.inputs[part.node.pk]}
     given = {pk for part in graph.parts if part.group == 'fit' for pk in graph.outputs[part.node.pk]}
     return [key for key in keys if key[1] in used or key[1] in given]
 
 
-def _groups(layer: str, keys: list[tuple[str, int]], nodes: dict[int, Part]) -> list[list[tuple[str, int]]]:
+def _groups(layer: str, keys: list[tuple[str, int]], stages: dict[int, Part]) -> list[list[tuple[str, int]]]:
     """Return which members of a row share a box."""
     if not keys:
         return []
@@ -291,15 +153,15 @@ def _groups(layer: str, keys: list[tuple[str, int]], nodes: dict[int, Part]) -> 
     # Of many experiments and analyses those of one kind share a box.
     kinds: dict[str, list[tuple[str, int]]] = {}
     for key in keys:
-        part = nodes.get(key[1])
+        part = stages.get(key[1])
         kinds.setdefault(part.title if part is not None else '', []).append(key)
     return list(kinds.values())
 
 
-def _box(layer: str, keys: list[tuple[str, int]], nodes: dict[int, Part], data: dict[int, orm.Data]) -> Box:
+def _box(layer: str, keys: list[tuple[str, int]], stages: dict[int, Part], data: dict[int, orm.Data]) -> Box:
     pks = [pk for _, pk in keys]
     if keys[0][0] == 'process':
-        parts = [nodes[pk] for pk in pks]
+        parts = [stages[pk] for pk in pks]
         ended = [part.node for part in parts if part.node.is_terminated]
         failed = any(not node.is_finished_ok and not ended_with_warning(node) for node in ended)
         running = any(not part.node.is_terminated for part in parts)
@@ -349,7 +211,7 @@ def _about(parts: list[Part]) -> str:
 
 
 def _edges(
-    graph: _Graph, place: dict[tuple[str, int], int], of_crystals: dict[int, set[int]], data: dict[int, orm.Data],
+    graph: Lineage, place: dict[tuple[str, int], int], of_crystals: dict[int, set[int]], data: dict[int, orm.Data],
     numbers: orm.Dict | None,
 ) -> list[tuple[int, int]]:  # fmt: skip
     """Return which boxes are joined."""
