@@ -11,6 +11,7 @@ import pandas as pd
 from aiida import orm
 
 from aiida_softclay.report.queries import results_table
+from aiida_softclay.report.values import finite_or_none
 
 #: Columns of the two tables of a :class:`Comparison`.
 INPUT_COLUMNS = ['input', 'first', 'second']
@@ -107,7 +108,7 @@ def _numbers(first: orm.ProcessNode, second: orm.ProcessNode) -> pd.DataFrame:
         values = []
         for table in tables:
             row = table.loc[[key]].iloc[0] if key in table.index else None
-            values += [_real(row['value']), _real(row['error'])] if row is not None else [None, None]
+            values += [finite_or_none(row['value']), finite_or_none(row['error'])] if row is not None else [None, None]
         one, one_error, other, other_error = values
         difference = ratio = errors = None
         if one is not None and other is not None:
@@ -117,7 +118,3 @@ def _numbers(first: orm.ProcessNode, second: orm.ProcessNode) -> pd.DataFrame:
             errors = difference / spread if spread > 0 else None
         rows.append((*key, *values, difference, ratio, errors))
     return pd.DataFrame(rows, columns=NUMBER_COLUMNS)
-
-
-def _real(value: Any) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from aiida import orm
 
 from aiida_softclay.report.arrays import array_of
 from aiida_softclay.report.cell_panel import show_cell
+from aiida_softclay.report.registry import Draw
 from aiida_softclay.report.style import COLOURS, GREY, LIGHT, legend, subscripts
 
 #: Most kinds of polyhedra that are drawn by name; the others are one bar.
@@ -70,11 +71,11 @@ def _census(axes: Any, checks: orm.Dict) -> None:
     axes.set(xlabel='share of the cations (rest grey)', xlim=(0, 1), title='Anions around each cation')
 
 
-def glass_panels(process: orm.ProcessNode) -> dict[str, tuple[orm.Data, Callable[[Any, orm.Data], None]]]:
+def glass_panels(process: orm.ProcessNode) -> dict[str, tuple[orm.Data, Draw]]:
     """Return what there is to draw of an amorphous model, by the name of the panel."""
     if 'initial_structure' not in process.outputs:
         return {}
-    panels: dict[str, tuple[orm.Data, Callable[[Any, orm.Data], None]]] = {}
+    panels: dict[str, tuple[orm.Data, Draw]] = {}
     if 'structure' in process.outputs:
         panels['cell'] = (process.outputs.structure, _cell)
     if stages := equilibration_stages(process):

@@ -21,6 +21,7 @@ from aiida_softclay.analysis.quantity import SCHEMA
 from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.telling import told
 from aiida_softclay.report.composition import elements_text, reduced_text
+from aiida_softclay.report.values import finite_or_none
 from aiida_softclay.setup.marker import config_folder
 
 #: Raise it whenever what is stored changes: an index of another version is made anew.
@@ -328,8 +329,9 @@ def _number(
             number.get('error_method') or '',
         ),
         interned.material(None if phase else known.get('mixture'), phase or known.get('formula'), elements),
-        number['value'], number['error'], _real(known.get('temperature_K')), _real(known.get('n_atoms')),
-        _real(known.get('duration_ps')), known.get('component'), number['n_samples'],
+        number['value'], number['error'],
+        *(finite_or_none(known.get(name)) for name in ('temperature_K', 'n_atoms', 'duration_ps')),
+        known.get('component'), number['n_samples'],
         None if window is None else json.dumps(window), number.get('window_unit'),
         interned.text(engine_text(known.get('engine'))), interned.text(known.get('protocol')),
         interned.text('; '.join(number.get('warnings') or [])), interned.text(engine_text(labels)),
@@ -340,7 +342,3 @@ def _number(
 def _record(value: Any) -> Any:
     """Return a record of an engine or a model, and nothing for what another context calls by the same name."""
     return value if isinstance(value, Mapping) else None
-
-
-def _real(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

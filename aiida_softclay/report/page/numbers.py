@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from aiida_softclay.report.page.parts import STAGES, Part
 from aiida_softclay.report.queries import format_value
 from aiida_softclay.report.scorecard import STAGE
 from aiida_softclay.report.style import power_text, unit_text
+from aiida_softclay.report.values import finite_or_none
 
 #: Conditions that have a column of their own, or that say nothing to a reader.
 SHOWN_ELSEWHERE = {'temperature_K', 'n_atoms', 'engine'}
@@ -175,9 +175,9 @@ def _number(row: Mapping[str, Any], name: str, context: Mapping[str, Any], node:
         if key not in SHOWN_ELSEWHERE and value not in (None, '', [], {})
     ]  # fmt: skip
     return Number(
-        name, value_text(_real(row['value']), _real(row['error'])), unit_text(row['unit']),
-        '' if _real(temperature) is None else f'{temperature:.0f}',
-        '' if _real(known.get('n_atoms')) is None else f'{known["n_atoms"]:.0f}',
+        name, value_text(finite_or_none(row['value']), finite_or_none(row['error'])), unit_text(row['unit']),
+        '' if finite_or_none(temperature) is None else f'{temperature:.0f}',
+        '' if finite_or_none(known.get('n_atoms')) is None else f'{known["n_atoms"]:.0f}',
         str(row.get('definition') or ''), window, str(row.get('error_method') or ''), str(row.get('n_samples', '')),
         details, [str(text) for text in row.get('warnings') or []], node,
     )  # fmt: skip
@@ -213,13 +213,6 @@ def _condition(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ', '.join(_condition(item) for item in value)
     return str(value)
-
-
-def _real(value: Any) -> float | None:
-    """Return a finite number or ``None``."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
 
 
 def warnings_of(tables: Iterable[Table]) -> list[tuple[str, list[str]]]:
