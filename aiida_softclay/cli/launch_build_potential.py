@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -41,17 +42,40 @@ def build_potential(paper, structures, models, family, max_jobs, protocol, overr
 
 
 def plan_of(builder: Any) -> list[Any]:
-    """Return the estimates of the sampling, structure by structure, and of the fit."""
+    """Return the estimates of the sampling, structure by structure, of the fit and of the parts of the proof."""
     from aiida.plugins import WorkflowFactory
 
     from aiida_softclay.workflows.estimate import estimate_fit
     from aiida_softclay.workflows.estimate_melt_quench import estimate_melt_quench, is_stand_in
+    from aiida_softclay.workflows.melt_quench_layout import lay_out
 
-    parameters = builder.parameters.get_dict()
-    sampling = WorkflowFactory('softclay.build_potential').sampling_builder(builder)
-    stages = estimate_melt_quench(sampling.parameters.get_dict(), None, is_stand_in(builder.potential_family.value))
+    parameters, stand_in = builder.parameters.get_dict(), is_stand_in(builder.potential_family.value)
+    sampling = WorkflowFactory('softclay.build_potential').sampling_builder(builder).parameters.get_dict()
+    stages = estimate_melt_quench(sampling, None, stand_in)
     frames = sum(stage.frames for stage in stages)
     mean = sum(stage.frames * stage.n_atoms for stage in stages) // max(frames, 1)
     settings = parameters['fit']
     fit = WorkflowFactory('softclay.fit_potential').get_protocol_inputs(settings['protocol'], settings['overrides'])
-    return [*stages, estimate_fit(fit, mean, parameters['n_models'])]
+    stages = [*stages, estimate_fit(fit, mean, parameters['n_models'])]
+    if parameters['validation']['protocol'] is None:
+        return stages
+    return [*stages, *_plan_of_proof(parameters['validation'], lay_out(sampling, None), stand_in)]
+
+
+def _plan_of_proof(settings: Any, branches: list[Any], stand_in: bool) -> list[Any]:
+    """Return the estimates of the proof, on the crystals that it will take where the sampling did not fail."""
+    from aiida.plugins import WorkflowFactory
+
+    from aiida_softclay.cli.launch_validate import count_entry_atoms
+    from aiida_softclay.workflows import validation_plan
+    from aiida_softclay.workflows.estimate_validate import estimate_validation
+
+    process = WorkflowFactory('softclay.validate_potential')
+    parameters = process.get_protocol_inputs(settings['protocol'], settings['overrides'])
+    elements = sorted({symbol for branch in branches for symbol in branch.elements})
+    entries = validation_plan.expand_structures(
+        parameters['structures'], elements, [branch.label for branch in branches]
+    )
+    atoms = {entry['label']: count_entry_atoms(entry) for entry in entries}
+    stages = estimate_validation({**parameters, 'structures': entries}, atoms, stand_in)
+    return [replace(stage, stage=f'proof, {stage.stage}') for stage in stages]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def read_structures(arguments: tuple[str, ...], min_length: float) -> dict[str, 
     return found
 
 
-def _count_atoms(entry: dict[str, Any]) -> int:
+def count_entry_atoms(entry: Mapping[str, Any]) -> int:
     """Return the atoms of a structure of a protocol, by building it without storing anything."""
     from aiida_softclay.workflows.estimate import count_atoms
     from aiida_softclay.workflows.sampling import SampledStructure
@@ -61,6 +62,7 @@ def validate_potential(potential, structures, family, min_length, protocol, over
     """
     from aiida.plugins import WorkflowFactory
 
+    from aiida_softclay.workflows.estimate_melt_quench import is_stand_in
     from aiida_softclay.workflows.estimate_validate import estimate_validation
 
     given = read_structures(structures, min_length)
@@ -72,5 +74,5 @@ def validate_potential(potential, structures, family, min_length, protocol, over
     if given:
         n_atoms = {label: len(node.sites) for label, node in given.items()}
     else:
-        n_atoms = {entry['label']: _count_atoms(entry) for entry in parameters['structures']}
-    return builder, estimate_validation(parameters, n_atoms)
+        n_atoms = {entry['label']: count_entry_atoms(entry) for entry in parameters['structures']}
+    return builder, estimate_validation(parameters, n_atoms, is_stand_in(builder.potential_family.value))

@@ -30,6 +30,15 @@ def test_dry_run_lists_every_step_of_a_paper(engines):
     assert orm.QueryBuilder().append(orm.WorkChainNode).count() == 0
 
 
+def test_dry_run_of_a_potential_names_the_crystals_of_its_proof(engines):
+    """The proof takes the smallest crystals that are not sampled, as the workchain chooses them afterwards."""
+    outcome = run('qyang2025', '--scale', 'demo', '-n')
+    assert outcome.exit_code == 0, outcome.output
+    for part in ('label:parity_AlOCl', 'label:tension_LiAlO2_gamma', 'aimd:AlOCl_1000K', 'md:AlOCl_1000K', 'predict'):
+        assert f'potential: proof, {part}' in outcome.output
+    assert 'proof, label:parity_LiAlCl4' not in outcome.output
+
+
 def test_dry_run_of_a_line_through_several_temperatures(engines):
     outcome = run('dai2023', '--scale', 'paper', '-n')
     assert outcome.exit_code == 0, outcome.output
