@@ -72,17 +72,31 @@ def follow_process(node, console, interval: float = 5.0, calcfunctions: bool = F
     if console.is_terminal:
         with Live(render(node, calcfunctions), console=console, refresh_per_second=2) as live:
             while not node.is_terminated:
-                time.sleep(interval)
+                began = time.process_time()
                 live.update(render(node, calcfunctions))
+                rest(node, interval, time.process_time() - began)
             live.update(render(node, calcfunctions))
         return
     seen: dict[int, str] = {}
     while True:
-        ended = node.is_terminated
+        ended, began = node.is_terminated, time.process_time()
         print_changes(node, console, seen)
         if ended:
             return
-        time.sleep(interval)
+        rest(node, interval, time.process_time() - began)
+
+
+def rest(node, interval: float, cost: float) -> None:
+    """Wait between two looks at a process, no longer than it runs.
+
+    Looking at hundreds of processes takes a second of the processor that the study may need itself: the longer it took,
+    the longer is the wait, so that following costs a thirtieth of a core at most.
+    """
+    end = time.monotonic() + max(interval, 30 * cost)
+    while True:
+        time.sleep(max(0.0, min(interval, end - time.monotonic())))
+        if time.monotonic() >= end or node.is_terminated:
+            return
 
 
 def print_changes(node, console, seen: dict[int, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from aiida import orm
@@ -11,7 +12,7 @@ from aiida.engine import WorkChain, calcfunction
 from click.testing import CliRunner
 
 from aiida_softclay.analysis.quantity import Quantity, results_dict
-from aiida_softclay.cli.status import duration_text, state_text
+from aiida_softclay.cli.status import duration_text, rest, state_text
 from aiida_softclay.report.progress import Progress, last_step
 
 
@@ -151,6 +152,25 @@ def test_status_without_a_process_lists_what_was_launched(aiida_profile_clean):
     assert 'failed [401]: no potential' in rows[1]
     assert f'softclay status {nodes["going"].pk}' in outcome.output
     assert softclay('status', '--follow').exit_code == 2
+
+
+def test_following_a_large_study_costs_little_and_sees_its_end():
+    """A look that took a second is followed by a rest of half a minute, which ends with the process."""
+    looks = []
+
+    class Process:
+        @property
+        def is_terminated(self):
+            looks.append(time.monotonic())
+            return len(looks) == 3
+
+    began = time.monotonic()
+    rest(Process(), interval=0.05, cost=1.0)
+    assert len(looks) == 3
+    assert 0.15 <= time.monotonic() - began < 10
+    looks.clear()
+    rest(Process(), interval=0.05, cost=0.0)
+    assert not looks
 
 
 def test_progress_is_read_from_whole_lines_only():
