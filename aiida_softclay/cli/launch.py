@@ -74,8 +74,9 @@ def protocols(process: str, protocol: str | None) -> None:
     except ValueError as error:
         echo.echo_critical(str(error))
     echo.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    # As comments, so that the output is a file of overrides.
     for name, description in workchain.get_protocol_descriptions().items():
-        echo.echo(f'{name}: {description.strip()}')
+        echo.echo('\n'.join(f'# {line}' for line in f'{name}: {description.strip()}'.splitlines()))
 
 
 @launch_command('study', 'vasp', 'dp', 'lmp', dumps=True)

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import pytest
+import yaml
 from aiida import orm
 from aiida.manage import get_manager
 from documented_lines import files_of, steps_of
@@ -121,6 +122,8 @@ def judge_files(command: str, shell: Shell, said: str) -> None:
                 path = shell.place / name
                 assert path.exists(), f'{said}\n{name} is not there'
                 assert path.is_dir() or path.stat().st_size > 0, f'{said}\n{name} is empty'
+                if path.suffix == '.yaml':
+                    assert isinstance(yaml.safe_load(path.read_text(encoding='utf-8')), dict), name
 
 
 def judge_launch(command: str, outcome: Outcome, made: int, said: str) -> None:
