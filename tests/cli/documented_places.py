@@ -27,7 +27,7 @@ PLACES = {
     'docs/howto/my-salts.md': [('POTENTIAL', 'every')],
     'docs/howto/query.md': [('123', 'study'), ('456', 'fit'), ('45', 'potential')],
     'docs/howto/report.md': [('123', 'validation')],
-    'docs/topics/figures.md': [('PK --panel', '{study} --panel'), ('PK', 'pulse')],
+    'docs/topics/figures.md': [('PK --panel', '{conductivity} --panel'), ('PK', 'pulse')],
     'docs/howto/validate-potential.md': [
         ('1234 --protocol yang2024', '{every} --protocol yang2024'), ('1234', 'model_0'), ('5678', 'structure'),
         ('plot PK', 'plot {pulse}'), ('results PK', 'results {validation}'), ('@gpu', '@cluster'),
