@@ -25,11 +25,14 @@ def plot(process, output, wanted, listed):
     PROCESS is a study, an experiment, a glass, a validation, an analysis (its job or its calcfunction), a reaction
     energy or a screening.
     """
-    from aiida_softclay.report.figures import panels_of, plot_curves
+    from aiida_softclay.report.figures import nothing_to_plot, panels_of, plot_curves
 
     if listed:
-        for name, (node, _) in panels_of(process).items():
+        found = panels_of(process)
+        for name, (node, _) in found.items():
             echo.echo(f'{name} <{node.pk}>')
+        if not found:
+            echo.echo_report(nothing_to_plot(process))
         return
     path = output or Path(f'softclay-plot-{process.pk}.png')
     try:

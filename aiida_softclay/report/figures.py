@@ -9,6 +9,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.common.exceptions import NotExistent
+from aiida.common.links import LinkType
 
 from aiida_softclay.data.engine import engine_text
 from aiida_softclay.data.telling import told
@@ -56,12 +57,20 @@ def plot_curves(process: orm.ProcessNode, path: Path, only: Sequence[str] = ()) 
         raise ValueError(f'{path.name}: the picture is written as .png, .svg or .pdf')
     panels = panels_of(process)
     if not panels:
-        raise ValueError(f'{process.process_label} <{process.pk}> has no curves to plot')
+        raise ValueError(nothing_to_plot(process))
     if unknown := [name for name in only if name not in panels]:
         raise ValueError(f'there is no panel {", ".join(unknown)}: choose from {", ".join(panels)}')
     chosen = {name: panels[name] for name in only} if only else panels
     save_panels(chosen, path, said_of(context_of(process)))
     return list(chosen)
+
+
+def nothing_to_plot(process: orm.ProcessNode) -> str:
+    """Return a sentence that names the steps of a process without curves of its own, as far as these have any."""
+    said = f'{process.process_label} <{process.pk}> has no curves to plot'
+    called = process.base.links.get_outgoing(link_type=LinkType.CALL_WORK).all()
+    steps = [f'{link.node.pk} ({link.link_label})' for link in called if panels_of(link.node)]
+    return f'{said} of its own; plot one of its steps: {", ".join(steps)}' if steps else said
 
 
 def save_panels(panels: Mapping[str, tuple[Any, Draw]], path: Path, said: str = '') -> None:

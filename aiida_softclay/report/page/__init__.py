@@ -20,6 +20,8 @@ SECTIONS = (
     ('figures', 'Figures'), ('numbers', 'Numbers'), ('scorecard', 'Against the papers'), ('inputs', 'Inputs'),
     ('reproduce', 'Do it again'),
 )  # fmt: skip
+#: Warnings that are read before anything else; the others are folded.
+MOST_WARNINGS = 10
 
 
 def render_page(content: Content) -> str:
@@ -41,7 +43,8 @@ def render_page(content: Content) -> str:
     style = Markup((FOLDER / 'report.css').read_text(encoding='utf-8'))  # noqa: S704
     return template.render(
         content=content, chapters=content.chapters(), sections=SECTIONS, css=style, chain_wide=drawings[0],
-        chain_narrow=drawings[1], version=aiida_softclay.__version__, written=date_text(datetime.now(UTC)),
+        chain_narrow=drawings[1], most_warnings=MOST_WARNINGS,
+        version=aiida_softclay.__version__, written=date_text(datetime.now(UTC)),
     )  # fmt: skip
 
 

@@ -13,7 +13,14 @@ from aiida_softclay.data.engine import engine_text
 from aiida_softclay.report.index import labels_kind
 from aiida_softclay.report.page.captions import CHAPTERS
 from aiida_softclay.report.page.chain import Chain, chain_of
-from aiida_softclay.report.page.figures import Figure, cell_figures, figures_of, glass_of, results_context
+from aiida_softclay.report.page.figures import (
+    Figure,
+    cell_figures,
+    figures_of,
+    glass_of,
+    glasses_of,
+    results_context,
+)
 from aiida_softclay.report.page.inputs import again, codes_of, seeds_of, versions_of
 from aiida_softclay.report.page.numbers import Table, tables_of, value_text, warnings_of
 from aiida_softclay.report.page.parts import (
@@ -177,13 +184,18 @@ def facts_of(parts: list[Part], context: dict[str, Any], labels: dict[str, Any])
     structure = glass_of(root)
     if not atoms and structure is not None:
         atoms = len(structure.sites)
+    sizes = sorted({atoms} if isinstance(atoms, int) else {len(glass.sites) for glass in glasses_of(root).values()})
+    engines = [context.get('engine'), *(results_context(part.node).get('engine') for part in _experiments(parts))]
+    names = list(dict.fromkeys(filter(None, map(engine_text, engines))))
+    # What the root records is of all its numbers; only one that records nothing is known by its parts.
+    engine = ', '.join(names[:1] if context.get('engine') else names)
     rows = [
         ('State', state_of(root)),
         ('Protocol', protocol or 'not recorded'),
         ('Scale', SCALES.get(scale, 'not recorded')),
         ('Energies and forces', labels_text(labels) or 'not recorded'),
-        ('Engine of the numbers', engine_text(context.get('engine')) or 'none yet'),
-        ('Atoms', f'{atoms:,}'.replace(',', ' ') if isinstance(atoms, int) else 'not recorded'),
+        ('Engine of the numbers', engine or 'none yet'),
+        ('Atoms', ' and '.join(f'{size:,}'.replace(',', ' ') for size in sizes) or 'not recorded'),
         ('Launched', date_text(root.ctime)),
         ('Last change', date_text(root.mtime)),
         ('Node', f'{root.process_label} <{root.pk}>, {root.uuid}'),
@@ -193,6 +205,11 @@ def facts_of(parts: list[Part], context: dict[str, Any], labels: dict[str, Any])
     if root.description:
         rows.insert(1, ('Description', root.description))
     return rows
+
+
+def _experiments(parts: list[Part]) -> list[Part]:
+    """Return the parts that the numbers about a material come from."""
+    return [part for part in parts if part.relation == 'called' and part.group in ('glass', 'experiment')]
 
 
 def protocol_of(process: orm.ProcessNode) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from aiida import orm
@@ -69,8 +69,11 @@ def figures_of(parts: Iterable[Part]) -> list[Figure]:
 
     Those of a study come before those of its stages, and the runs of a series are drawn by the series only.
     """
+    parts = list(parts)
     found: list[Figure] = []
     drawn: set[tuple[int, str]] = set()
+    # A paper has several glasses and conductivities: the caption names the step.
+    named = bool(parts) and parts[0].entry_point == 'paper'
     for part in parts:
         if part.relation == 'run':
             continue
@@ -82,7 +85,9 @@ def figures_of(parts: Iterable[Part]) -> list[Figure]:
             if key in drawn or len(found) >= MOST_FIGURES:
                 continue
             drawn.add(key)
-            found.append(_figure(part, analysis, panel, prefix, node, draw, rows, context))
+            figure = _figure(part, analysis, panel, prefix, node, draw, rows, context)
+            step = f'Step {part.call}. ' if named and part.relation == 'called' and part.call else ''
+            found.append(replace(figure, scale=f'{step}{figure.scale}'))
     return found
 
 
@@ -152,7 +157,7 @@ def _scale(context: dict[str, Any]) -> str:
 
 
 def cell_figures(parts: Iterable[Part]) -> list[Figure]:
-    """Return the picture of the cell: the glass, or the structure an experiment started from.
+    """Return the pictures of the cell: the glass, or the structure an experiment started from; of a paper all glasses.
 
     Parameters
     ----------
@@ -161,8 +166,20 @@ def cell_figures(parts: Iterable[Part]) -> list[Figure]:
     """
     parts = list(parts)
     root = parts[0].node
-    glass = glass_of(root)
-    return [] if glass is None else [_cell(glass, root)]
+    if (glass := glass_of(root)) is not None:
+        return [_cell(glass, root, 'The cell, coloured by element.')]
+    return [
+        _cell(structure, root, f'The cell of step {name}, coloured by element.')
+        for name, structure in glasses_of(root).items()
+    ]
+
+
+def glasses_of(root: orm.ProcessNode) -> dict[str, orm.StructureData]:
+    """Return the glasses of a process that makes several, by the step that made each."""
+    if 'structures' not in root.outputs:
+        return {}
+    found = root.outputs['structures']
+    return {name: found[name] for name in sorted(found) if isinstance(found[name], orm.StructureData)}
 
 
 def glass_of(root: orm.ProcessNode) -> orm.StructureData | None:
@@ -174,13 +191,11 @@ def glass_of(root: orm.ProcessNode) -> orm.StructureData | None:
     return None
 
 
-def _cell(structure: orm.StructureData, process: orm.ProcessNode) -> Figure:
+def _cell(structure: orm.StructureData, process: orm.ProcessNode, definition: str) -> Figure:
     picture, problem, about = None, '', f'The cell <{structure.pk}>'
     if len(structure.sites) > MOST_ATOMS:
         problem = f'{about} is not drawn: it has {len(structure.sites)} atoms'
     else:
         picture, problem = _drawn(about, lambda: cell_picture(structure, about))
     scale = f'{structure.get_formula(mode="hill_compact")}, {len(structure.sites)} atoms.'
-    return Figure(
-        picture, 'cell', 'cell', 'The cell, coloured by element.', '', scale, [structure.pk], process.pk, problem
-    )
+    return Figure(picture, 'cell', 'cell', definition, '', scale, [structure.pk], process.pk, problem)
