@@ -332,6 +332,7 @@ def wait_for(node: Any) -> None:
 
     from aiida_softclay.cli.results import print_table
     from aiida_softclay.cli.status import advice, follow_process, state_text
+    from aiida_softclay.report.progress import ended_with_warning
     from aiida_softclay.report.queries import results_table
 
     console = Console()
@@ -345,7 +346,12 @@ def wait_for(node: Any) -> None:
         print_table(table)
     if not node.is_finished_ok:
         console.print(advice(node) or '', soft_wrap=True)
-        echo.echo_critical(f'{node.process_label} <{node.pk}> {state_text(node)}')
+        said = f'{node.process_label} <{node.pk}> {state_text(node)}'
+        if ended_with_warning(node):
+            echo.echo_warning(said)
+            # Not all that was asked for is there, which a script that goes on from here has to know.
+            raise click.exceptions.Exit(1)
+        echo.echo_critical(said)
     echo.echo_success(
         f'{node.process_label} <{node.pk}> finished: `softclay trace {node.pk}` shows where its numbers come from'
     )

@@ -95,7 +95,9 @@ def print_table(table, show_warnings: bool = False) -> None:
             cells.insert(0, f'{row["process"]} <{row["process_pk"]}>')
         grid.add_row(*cells)
     console.print(grid)
-    for mixture, engine, protocol in table[['mixture', 'engine', 'protocol']].drop_duplicates().itertuples(index=False):
+    # What is not recorded is NaN beside rows that record it.
+    said = table[['mixture', 'engine', 'protocol']].fillna('').drop_duplicates()
+    for mixture, engine, protocol in said.itertuples(index=False):
         known = [
             f'{key} {value}'
             for key, value in (('mixture', mixture), ('protocol', protocol), ('engine', engine))

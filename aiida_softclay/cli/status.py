@@ -119,11 +119,16 @@ def print_changes(node, console, seen: dict[int, str]) -> None:
 
 def state_text(node) -> str:
     """Return the state of a process in words, with the exit message of a failed one."""
+    from aiida_softclay.report.progress import ended_with_warning
+
     if node.process_state is None:
         return 'created'
     state = node.process_state.value
     if node.is_finished:
-        return 'finished' if node.is_finished_ok else f'failed [{node.exit_status}]: {node.exit_message}'
+        if node.is_finished_ok:
+            return 'finished'
+        how = 'finished with a warning' if ended_with_warning(node) else 'failed'
+        return f'{how} [{node.exit_status}]: {node.exit_message}'
     if node.is_excepted:
         return f'excepted: {str(node.exception or "").splitlines()[-1] if node.exception else ""}'
     return 'paused' if getattr(node, 'paused', False) else state
@@ -179,11 +184,17 @@ def advice(node) -> str | None:
     """Return what to type when a process cannot go on by itself, or ``None``."""
     from aiida.engine.daemon.client import get_daemon_client
 
+    from aiida_softclay.report.progress import ended_with_warning
     from aiida_softclay.setup.broker import start_command
 
     if node.is_terminated:
         if node.is_finished_ok:
             return f'`softclay results {node.pk}` prints its numbers.'
+        if ended_with_warning(node):
+            return (
+                f'`softclay results {node.pk}` prints the numbers that there are; '
+                f'`verdi process report {node.pk}` tells what was in the way of the others.'
+            )
         return f'`verdi process report {node.pk}` tells the story; launch it again and all that had finished is reused.'
     if getattr(node, 'paused', False):
         return f'It is paused: `verdi process play {node.pk}` lets it go on.'

@@ -159,6 +159,11 @@ def process_tree(root: orm.ProcessNode, with_progress: bool = True, calcfunction
     return lines
 
 
+def ended_with_warning(node: orm.ProcessNode) -> bool:
+    """Return whether a process gave its outputs, but not all that was asked for: exit codes 700 to 799."""
+    return node.exit_status is not None and 700 <= node.exit_status < 800
+
+
 def latest_runs(n_ended: int = 10) -> list[orm.WorkChainNode]:
     """Return what was launched: all that has not ended, and the newest of what has.
 

@@ -123,6 +123,20 @@ def test_status_names_the_end(weighing):
     assert f'softclay results {weighing.pk}' in outcome.output
 
 
+def test_status_of_a_warning_is_no_failure(aiida_profile_clean):
+    """Exit codes from 700 on say that the outputs are there, but not all that was asked for."""
+    node = orm.WorkChainNode(process_type='aiida.workflows:softclay.paper')
+    node.set_process_label('PaperWorkChain')
+    node.set_process_state('finished')
+    node.set_exit_status(710)
+    node.set_exit_message('the numbers are outputs, but without those of: glass_transition')
+    node.store()
+    said = softclay('status', node.pk).output
+    assert 'finished with a warning [710]' in said
+    assert 'failed' not in said
+    assert f'softclay results {node.pk}' in said
+
+
 def test_status_of_a_failure_quotes_it(failed):
     assert state_text(failed) == 'failed [501]: the density is -1.0: nothing is there'
     assert 'verdi process report' in softclay('status', failed.pk).output

@@ -16,7 +16,8 @@ from aiida_softclay.report.page.lineage import (
     load_data,
     stages_before,
 )
-from aiida_softclay.report.page.parts import Part, ended_with_warning
+from aiida_softclay.report.page.parts import Part
+from aiida_softclay.report.progress import ended_with_warning
 from aiida_softclay.report.provenance import describe, kind_of
 
 #: Rows of the picture, from the first to the last.

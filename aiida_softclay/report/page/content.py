@@ -25,12 +25,12 @@ from aiida_softclay.report.page.inputs import again, codes_of, seeds_of, version
 from aiida_softclay.report.page.numbers import Table, tables_of, value_text, warnings_of
 from aiida_softclay.report.page.parts import (
     Part,
-    ended_with_warning,
     missing_sentences,
     parts_of,
     potential_of,
     state_of,
 )
+from aiida_softclay.report.progress import ended_with_warning
 from aiida_softclay.report.scorecard import scale_of
 from aiida_softclay.report.scorecard_table import scorecard
 

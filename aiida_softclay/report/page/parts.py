@@ -9,6 +9,7 @@ from aiida import orm
 from aiida.common.links import LinkType
 
 from aiida_softclay.report.analysis_figures import CALCFUNCTIONS, entry_point_of
+from aiida_softclay.report.progress import ended_with_warning
 
 #: Workchain, by entry point, to its name in a report and the group of stages that it belongs to. Stages of one group
 #: stand together in the picture of the chain.
@@ -123,11 +124,6 @@ def state_of(node: orm.ProcessNode) -> str:
     if node.is_killed:
         return 'killed'
     return 'paused' if getattr(node, 'paused', False) else str(node.process_state.value)
-
-
-def ended_with_warning(node: orm.ProcessNode) -> bool:
-    """Return whether a process gave its outputs, but not all that was asked for: exit codes 700 to 799."""
-    return node.exit_status is not None and 700 <= node.exit_status < 800
 
 
 def parts_of(root: orm.ProcessNode, most_later: int = MOST_LATER) -> tuple[list[Part], int]:
