@@ -25,11 +25,14 @@ from aiida_softclay.report.values import finite_or_none
 from aiida_softclay.setup.marker import config_folder
 
 #: Raise it whenever what is stored changes: an index of another version is made anew.
-VERSION = 3
+VERSION = 4
 #: Nodes that are read at once.
 BATCH = 500
-#: Columns of a number beside its source.
-N_COLUMNS = 17
+#: Columns of a number.
+N_COLUMNS = 20
+#: Places in a row of :func:`_number` of what numbers that answer the same question agree in, beside their kind:
+#: material, protocol, labels, component, salts, size, duration, warnings. Temperatures count in steps of 5 K.
+ALIKE, TEMPERATURE, STEP_K = (1, 12, 14, 15, 7, 16, 5, 6, 13), 4, 5
 #: Makers of numbers: a workchain returns them, an analysis job creates them.
 MAKERS = (orm.WorkChainNode, orm.CalcJobNode)
 #: Links by which numbers leave their maker.
@@ -54,14 +57,17 @@ CREATE TABLE state (newest TEXT);
 CREATE TABLE texts (id INTEGER PRIMARY KEY, text TEXT UNIQUE);
 CREATE TABLE materials (id INTEGER PRIMARY KEY, mixture TEXT, composition TEXT, elements TEXT,
     UNIQUE (mixture, composition, elements));
+CREATE TABLE alike (id INTEGER PRIMARY KEY, kind INTEGER, called INTEGER, rest TEXT, UNIQUE (kind, called, rest));
 CREATE TABLE numbers (
-    source INTEGER, kind INTEGER, material INTEGER, value REAL, error REAL, temperature_K REAL, n_atoms REAL,
+    source INTEGER, made REAL, alike INTEGER, kind INTEGER, material INTEGER, value REAL, error REAL,
+    temperature_K REAL, n_atoms REAL,
     duration_ps REAL, component TEXT, n_samples INTEGER, window TEXT, window_unit TEXT, engine INTEGER,
     protocol INTEGER, warnings INTEGER, labels INTEGER, labels_kind TEXT, salts TEXT
 );
 CREATE INDEX numbers_source ON numbers (source);
 CREATE INDEX numbers_kind ON numbers (kind);
 CREATE INDEX numbers_material ON numbers (material);
+CREATE INDEX numbers_alike ON numbers (alike, made);
 """
 
 
@@ -195,11 +201,12 @@ def _read(connection: sqlite3.Connection, pairs: Sequence[tuple[int, int]]) -> N
                 'VALUES (?, ?, ?, ?, ?, ?, ?)',
                 (maker, pk, uuid, processes[maker], int(maker in called), ctime.timestamp(), potential),
             )
-            rows = [
-                (cursor.lastrowid, *_number(interned, number, _conditions(number, context, parts), potential, models))
-                for number in content['numbers']
-            ]
-            marks = ', '.join('?' * (1 + N_COLUMNS))
+            rows = []
+            for number in content['numbers']:
+                row = _number(interned, number, _conditions(number, context, parts), potential, models)
+                alike = interned.alike(row, maker in called)
+                rows.append((cursor.lastrowid, ctime.timestamp(), alike, *row))
+            marks = ', '.join('?' * N_COLUMNS)
             connection.executemany(f'INSERT INTO numbers VALUES ({marks})', rows)  # noqa: S608
 
 
@@ -296,6 +303,14 @@ class _Interned:
         return self(
             'materials', 'mixture, composition, elements', name, composition, elements_text(composition) or elements
         )
+
+    def alike(self, row: Sequence[Any], called: bool) -> int:
+        """Return the key of all numbers that answer a question as well as this one; the newest stands for them."""
+        temperature = row[TEMPERATURE]
+        rest = [*(row[place] for place in ALIKE), None if temperature is None else int(temperature / STEP_K)]
+        # Whether there is a value and an error counts, not which.
+        rest += [row[2] is None, row[3] is None]
+        return self('alike', 'kind, called, rest', row[0], int(called), json.dumps(rest))
 
 
 def labels_kind(labels: Mapping[str, Any] | None) -> str:

@@ -31,7 +31,8 @@ SELECTED = {
     'elements': 'm.elements', 'salts': 'n.salts', 'component': 'n.component', 'duration_ps': 'n.duration_ps',
     'potential_uuid': 's.potential_uuid', 'labels': 'l.text', 'labels_kind': 'n.labels_kind',
 }  # fmt: skip
-FROM_NUMBERS = 'FROM numbers n JOIN sources s ON s.id = n.source'
+SOURCES = 'JOIN sources s ON s.id = n.source'
+FROM_NUMBERS = f'FROM numbers n {SOURCES}'
 TABLES_JOINED = (
     f'{FROM_NUMBERS} JOIN kinds k ON k.id = n.kind '
     'JOIN materials m ON m.id = n.material JOIN texts e ON e.id = n.engine JOIN texts p ON p.id = n.protocol '

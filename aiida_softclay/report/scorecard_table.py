@@ -10,7 +10,7 @@ import pandas as pd
 
 from aiida_softclay.report import scorecard as rules
 from aiida_softclay.report.index import open_index
-from aiida_softclay.report.queries import FROM_NUMBERS, TABLES_JOINED
+from aiida_softclay.report.queries import FROM_NUMBERS, SOURCES, TABLES_JOINED
 
 #: Columns of the table of :func:`scorecard`, in order.
 COLUMNS = [
@@ -18,17 +18,12 @@ COLUMNS = [
     'deviation', 'agreement', 'verdict', 'reasons', 'scale', 'engine', 'labels', 'n_atoms', 'duration_ps',
     'temperature_K', 'process', 'process_pk', 'results_pk', 'ctime', 'n_others', 'printed', 'source',
 ]  # fmt: skip
-#: Numbers that agree in these answer a published one equally well, so that only the newest of them is looked at.
-SAME = (
-    'n.kind', 'n.material', 'n.protocol', 'n.labels_kind', 'n.labels', 'n.salts', 'n.component', 'n.n_atoms',
-    'CAST(n.temperature_K / 5 AS INTEGER)', 'n.duration_ps', 'n.value IS NULL', 'n.error IS NULL', 'n.warnings',
-)  # fmt: skip
 SELECTED = {
     'name': 'k.name', 'value': 'n.value', 'error': 'n.error', 'unit': 'k.unit', 'composition': 'm.composition',
     'elements': 'm.elements', 'salts': 'n.salts', 'temperature_K': 'n.temperature_K', 'n_atoms': 'n.n_atoms',
     'duration_ps': 'n.duration_ps', 'component': 'n.component', 'protocol': 'p.text', 'labels_kind': 'n.labels_kind',
-    'labels': 'l.text', 'warnings': 'w.text', 'engine': 'e.text', 'process': 'n.process',
-    'process_pk': 'n.process_pk', 'results_pk': 'n.results_pk', 'ctime': 'n.made', 'count': 'n.amount',
+    'labels': 'l.text', 'warnings': 'w.text', 'engine': 'e.text', 'process': 's.process',
+    'process_pk': 's.process_pk', 'results_pk': 's.results_pk', 'ctime': 'g.made', 'count': 'g.amount',
 }  # fmt: skip
 FACTS = tuple(field.name for field in fields(rules.Computed))
 
@@ -65,13 +60,19 @@ def scorecard(papers: Sequence[str] | None = None, processes: Sequence[int] | No
         marks = ', '.join('?' * len(named))
         chosen = ', '.join(str(int(pk)) for pk in processes or ())
         whose = 'NOT s.called' if processes is None else f's.process_pk IN ({chosen})'
-        # The newest of each group first, and only then the texts of these few.
+        # The newest of each group first, from what the index holds in its order, and only then the texts of these few.
+        grouped = (
+            f'JOIN numbers n ON n.alike = a.id WHERE NOT a.called AND a.kind IN ({marks})'
+            if processes is None
+            else f'JOIN numbers n ON n.alike = a.id {SOURCES} WHERE {whose} AND a.kind IN ({marks})'
+        )
         groups = (
-            'SELECT n.*, s.process, s.process_pk, s.results_pk, max(s.ctime) AS made, count(*) AS amount '
-            f'{FROM_NUMBERS} WHERE {whose} AND n.kind IN ({marks}) GROUP BY {", ".join(SAME)}'
+            f'SELECT n.rowid AS number, max(n.made) AS made, count(*) AS amount FROM alike a {grouped} GROUP BY a.id'  # noqa: S608
         )
         columns = ', '.join(SELECTED.values())
-        tables = TABLES_JOINED.replace(FROM_NUMBERS, f'FROM ({groups}) n')
+        tables = TABLES_JOINED.replace(
+            FROM_NUMBERS, f'FROM ({groups}) g JOIN numbers n ON n.rowid = g.number {SOURCES}'
+        )
         rows = index.execute(f'SELECT {columns} {tables}', named).fetchall()
         total = index.execute(f'SELECT count(*) {FROM_NUMBERS} WHERE {whose}').fetchone()[0]
     found = [dict(zip(SELECTED, row, strict=True)) for row in rows]
