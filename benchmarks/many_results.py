@@ -241,9 +241,10 @@ def run_in_temporary_profile(storage: str, n_studies: int, budget: float) -> boo
     folder.chmod(0o755)
     os.environ['AIIDA_PATH'] = str(folder)
     stop: list[str] = []
-    try:
-        from aiida.manage.configuration import create_profile, get_config, load_profile
+    from aiida.manage import get_manager
+    from aiida.manage.configuration import create_profile, get_config, load_profile
 
+    try:
         if storage == 'postgresql':
             server = folder / 'server'
             server.mkdir()
@@ -259,6 +260,8 @@ def run_in_temporary_profile(storage: str, n_studies: int, budget: float) -> boo
         load_profile('many', allow_switch=True)
         return measure(storage, n_studies, budget)
     finally:
+        # A connection that outlives its server ends this process with a traceback.
+        get_manager().unload_profile()
         if stop:
             subprocess.run(stop, check=False, stdout=subprocess.DEVNULL, cwd='/')
         shutil.rmtree(folder, ignore_errors=True)
