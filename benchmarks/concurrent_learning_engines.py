@@ -19,6 +19,10 @@ SYSTEM, FORMULA_UNITS, ELEMENTS = '2LiCl-GaF3', 2, ['Li', 'Ga', 'Cl', 'F']
 TIMESTEP_FS, STRIDE, RELAXATION_STEPS = 2.0, 10, 100
 #: Most neighbours of each element within the cutoff; 10, 6, 11 and 14 in two melt-quenches.
 SEL = [12, 8, 12, 16]
+#: Layers of the descriptor and of the fitting net, and the weights of the loss at the end of the training.
+NETWORK = {
+    'descriptor': [12, 24, 48], 'fitting': [64, 64, 64], 'limit_pref_e': 1, 'limit_pref_f': 100, 'limit_pref_v': 0.1,
+}  # fmt: skip
 
 
 # ---- the embedded engine: molecular dynamics and single points with the driver's own parts --------------------------
@@ -124,8 +128,9 @@ def _predict(queue, models, frames, numbers):
 class Trainer:
     """Trains, freezes and evaluates small models, a few at once."""
 
-    def __init__(self, folder, steps, symbols, jobs):
+    def __init__(self, folder, steps, symbols, jobs, network=None):
         self.folder, self.steps, self.symbols, self.count = folder, steps, symbols, 0
+        self.network = NETWORK | (network or {})
         self.pool = ThreadPoolExecutor(jobs)
         self.context = multiprocessing.get_context('forkserver')
         self.context.set_forkserver_preload(['deepmd.main', 'deepmd.infer', 'deepmd.tf.entrypoints'])
@@ -158,24 +163,28 @@ class Trainer:
 
     def _input(self, seed):
         descriptor = {'type': 'se_e2_a', 'sel': SEL, 'rcut': 4.5, 'rcut_smth': 0.5, 'axis_neuron': 6,
-                      'neuron': [12, 24, 48], 'type_one_side': True, 'precision': 'float32', 'seed': seed}  # fmt: skip
+                      'neuron': self.network['descriptor'], 'type_one_side': True, 'precision': 'float32',
+                      'seed': seed}  # fmt: skip
         return {
             'model': {
                 'type_map': ELEMENTS,
                 'descriptor': descriptor,
-                'fitting_net': {'neuron': [64, 64, 64], 'precision': 'float32', 'seed': seed + 1},
+                'fitting_net': {'neuron': self.network['fitting'], 'precision': 'float32', 'seed': seed + 1},
             },
             'learning_rate': {
                 'type': 'exp', 'start_lr': 2e-2, 'stop_lr': 1e-4, 'decay_steps': max(self.steps // 100, 1)
             },
-            'loss': {'type': 'ener', 'start_pref_e': 0.02, 'limit_pref_e': 1, 'start_pref_f': 1000, 'limit_pref_f': 100,
-                     'start_pref_v': 0.02, 'limit_pref_v': 0.1},
+            'loss': {'type': 'ener', 'start_pref_e': 0.02, 'start_pref_f': 1000, 'start_pref_v': 0.02,
+                     **{key: value for key, value in self.network.items() if key.startswith('limit')}},
             'training': {'numb_steps': self.steps, 'disp_freq': 100, 'save_freq': self.steps, 'seed': seed + 2,
                          'training_data': {'systems': ['data'], 'batch_size': 4}},
         }  # fmt: skip
 
     def errors(self, models, test):
-        """Return the errors of each model: RMSE of forces (meV/Å, by condition too) and of energies (meV/atom)."""
+        """Return the errors of each model: RMSE of forces (meV/Å, by condition too) and of energies (meV/atom).
+
+        Of the energies the mean of the error is told, too, over all frames (``shift``) and at each condition.
+        """
         frames = [frame for part in test.values() for frame in part]
         edges = np.cumsum([0, *(len(part) for part in test.values())])
         queue = self.context.Queue()
@@ -188,9 +197,12 @@ class Trainer:
         rows = []
         for energy, force in predictions:
             squared = ((force - forces) ** 2).mean(axis=1)
+            off = 1000 * (energy[:, 0] - energies) / len(self.symbols)
             rows.append({
                 'force': 1000 * float(np.sqrt(squared.mean())),
-                'energy': 1000 * float(np.sqrt((((energy[:, 0] - energies) / len(self.symbols)) ** 2).mean())),
+                'energy': float(np.sqrt((off**2).mean())),
+                'shift': float(off.mean()),
+                'shift_by_condition': {name: float(off[edges[k] : edges[k + 1]].mean()) for k, name in enumerate(test)},
                 'by_condition': {name: 1000 * float(np.sqrt(squared[edges[k] : edges[k + 1]].mean()))
                                  for k, name in enumerate(test)},
             })  # fmt: skip
