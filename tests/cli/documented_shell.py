@@ -14,7 +14,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import traceback
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,7 +114,10 @@ class Shell:
         self.hidden = self.folder / '.shell'
         (self.hidden / 'bin').mkdir(parents=True)
         (self.folder / 'home').mkdir(exist_ok=True)
-        self.address = f'/tmp/softclay-{os.getpid()}.sock'  # noqa: S108 - a path of at most 107 bytes
+        # Not in pytest's own folder: a socket's path has at most 107 bytes.
+        short = tempfile.mkdtemp(prefix='softclay-')
+        weakref.finalize(self, shutil.rmtree, short, ignore_errors=True)
+        self.address = f'{short}/socket'
         relay = RELAY.format(python=sys.executable, socket=self.address, programs=str(PROGRAMS))
         stand_ins = {name: text.format(python=sys.executable, root=ROOT) for name, text in STAND_INS.items()}
         for name, text in {'softclay': relay, 'verdi': relay, **stand_ins}.items():

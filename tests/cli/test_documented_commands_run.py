@@ -7,27 +7,9 @@ import re
 import pytest
 from documented_lines import PAGES, ROOT, blocks_of, lines_of, steps_of
 from documented_places import ELSEWHERE, NOT_HERE, OWN_INSTALLATION
-from documented_profile import fill, lay_out
 from documented_python import ELSEWHERE as PYTHON_ELSEWHERE
 from documented_python import NOT_HERE as PYTHON_NOT_HERE
 from documented_session import go_through
-from documented_setup import lay_out as lay_out_setup
-from documented_shell import Shell
-
-
-@pytest.fixture(scope='module')
-def nodes(aiida_profile, tmp_path_factory):
-    """The profile, filled once; nothing of it is left for other files."""
-    aiida_profile.reset_storage()
-    yield fill(tmp_path_factory.mktemp('profile'))
-    aiida_profile.reset_storage()
-
-
-@pytest.fixture
-def shell(nodes, tmp_path, aiida_profile):
-    """A folder with what the pages take as given."""
-    lay_out(tmp_path)
-    return Shell(tmp_path, aiida_profile.name, lay_out_setup(tmp_path))
 
 
 def pages():

@@ -10,10 +10,7 @@ from pathlib import Path
 import pytest
 from documented_lines import lines_of, steps_of
 from documented_places import NOT_HERE
-from documented_profile import fill, lay_out
 from documented_session import go_through, type_and_judge
-from documented_setup import lay_out as lay_out_setup
-from documented_shell import Shell
 
 DAEMON_PAGES = ('docs/topics/provenance.md', 'docs/howto/cluster.md', 'docs/howto/resume.md')
 SUBMIT = """
@@ -35,20 +32,6 @@ from aiida import load_profile, orm
 load_profile('many')
 print(orm.load_node({pk}).process_state.value)
 """
-
-
-@pytest.fixture(scope='module')
-def nodes(aiida_profile, tmp_path_factory):
-    """The profile, filled once; nothing of it is left for other files."""
-    aiida_profile.reset_storage()
-    yield fill(tmp_path_factory.mktemp('profile'))
-    aiida_profile.reset_storage()
-
-
-@pytest.fixture
-def shell(nodes, tmp_path, aiida_profile):
-    lay_out(tmp_path)
-    return Shell(tmp_path, aiida_profile.name, lay_out_setup(tmp_path))
 
 
 def own(shell, *words, given=None):

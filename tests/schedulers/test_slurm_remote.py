@@ -9,32 +9,13 @@ import pytest
 from aiida import orm
 from aiida.cmdline.utils.common import get_workchain_report
 from aiida.engine import run_get_node
-from ase.build import bulk
+from molten_salt import ONE_EXTENSION, SALT, salt
 
 from aiida_softclay.analysis.quantity import check_results
 from aiida_softclay.workflows.conductivity import ConductivityWorkChain
 
 pytestmark = [pytest.mark.engine, pytest.mark.cluster]
 
-#: Charged spheres with a damped, shifted Coulomb force (Fennell and Gezelter, J. Chem. Phys. 124, 234104 (2006)).
-SALT = {
-    'pair_lines': {
-        'elements': ['Li', 'Cl'],
-        'charges': {'Li': 1.0, 'Cl': -1.0},
-        'lines': [
-            'pair_style hybrid/overlay coul/dsf 0.2 8.0 born 8.0',
-            'pair_coeff * * coul/dsf',
-            'pair_coeff 1 1 born 0.4225 0.3425 1.632 0.0 0.0',
-            'pair_coeff 1 2 born 0.2905 0.3425 2.401 0.0 0.0',
-            'pair_coeff 2 2 born 0.1584 0.3425 3.170 0.0 0.0',
-        ],
-    }
-}
-#: An error that takes one extension, so that two runs are joined.
-SHORT = {
-    'temperature_K': 1400.0, 'timestep_ps': 0.002, 'equilibrate_ps': 0.5, 'duration_ps': 1.0, 'dump_every': 10,
-    'thermo_every': 10, 'relative_error_wanted': 0.02, 'error_species': 'Li', 'max_duration_ps': 1.5,
-}  # fmt: skip
 OPTIONS = {'max_wallclock_seconds': 600}
 
 
@@ -50,11 +31,9 @@ def analyse_ssh(slurm_computer_ssh):
 
 def test_over_ssh_a_conductivity_is_computed_where_its_frames_lie(slurm, slurm_lmp_ssh, analyse_ssh, tmp_path):
     """Runs, conversion, joining, analysis: all jobs of SLURM; numbers come back, frames do not."""
-    atoms = bulk('LiCl', 'rocksalt', a=5.9, cubic=True) * (2, 2, 2)
-    atoms.rattle(0.4, seed=3)
     stash = tmp_path / 'kept'
     builder = ConductivityWorkChain.get_builder_from_protocol(
-        slurm_lmp_ssh, orm.StructureData(ase=atoms), classical=SALT, overrides=SHORT, options=OPTIONS,
+        slurm_lmp_ssh, salt(), classical=SALT, overrides=ONE_EXTENSION, options=OPTIONS,
         analysis_code=analyse_ssh, analysis_options=OPTIONS, max_retrieved_bytes=0, dump_stash=str(stash),
     )  # fmt: skip
     _, node = run_get_node(builder)

@@ -12,7 +12,8 @@ from aiida import orm
 from aiida.engine import run_get_node
 from aiida.manage.caching import enable_caching
 from md_samples import ARGON, argon, reports, run_md
-from test_conductivity_runs import SALT, numbers_of, salt
+from molten_salt import ONE_EXTENSION, SALT, salt
+from test_conductivity_runs import numbers_of
 
 from aiida_softclay.calcfunctions.plasticity import analyse_plasticity
 from aiida_softclay.calculations.md_plan import MdPlan
@@ -21,12 +22,6 @@ from aiida_softclay.data.trajectory_file import TrajectoryFile
 from aiida_softclay.workflows.conductivity import ConductivityWorkChain
 from aiida_softclay.workflows.constant_strain import ConstantStrainWorkChain
 from aiida_softclay.workflows.md import MdWorkChain
-
-#: An error that takes one extension; 64 ions, some picoseconds.
-SHORT = {
-    'temperature_K': 1400.0, 'timestep_ps': 0.002, 'equilibrate_ps': 0.5, 'duration_ps': 1.0, 'dump_every': 10,
-    'thermo_every': 10, 'relative_error_wanted': 0.02, 'error_species': 'Li', 'max_duration_ps': 1.5,
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -39,7 +34,7 @@ def analyse_code(localhost):
     ).store()  # fmt: skip
 
 
-def conductivity(code, overrides=SHORT, **remote):
+def conductivity(code, overrides=ONE_EXTENSION, **remote):
     builder = ConductivityWorkChain.get_builder_from_protocol(
         code, salt(), classical=SALT, overrides=overrides, **remote
     )
@@ -97,7 +92,7 @@ def test_a_conductivity_is_the_same_wherever_its_frames_are(lmp_code, analyse_co
 def test_frames_of_one_element_give_its_conductivity(lmp_code):
     """LAMMPS writes the centres of all elements, so that those frames have a centre of mass."""
     # The window is else looked for among the ions that are followed.
-    overrides = {**SHORT, 'relative_error_wanted': None, 'window_share': [0.1, 0.3]}
+    overrides = {**ONE_EXTENSION, 'relative_error_wanted': None, 'window_share': [0.1, 0.3]}
     whole = conductivity(lmp_code, overrides=overrides)
     part = conductivity(lmp_code, overrides={**overrides, 'dump_elements': ['Li']})
     assert part.is_finished_ok, part.exit_message
@@ -149,7 +144,7 @@ def problem_of(builder):
 
 def test_what_nothing_would_read_is_refused_before_it_runs(lmp_code, analyse_code):
     builder = ConductivityWorkChain.get_builder_from_protocol(
-        lmp_code, salt(), classical=SALT, overrides=SHORT, max_retrieved_bytes=50_000
+        lmp_code, salt(), classical=SALT, overrides=ONE_EXTENSION, max_retrieved_bytes=50_000
     )
     symbols = {'Li': 32, 'Cl': 32}
     size = MdPlan.from_dict(ConductivityWorkChain.build_plan(builder.parameters.get_dict()).to_dict()).dump_bytes(
