@@ -53,7 +53,8 @@ def import_frames(targets, recursive, label, stage, energy_kind, stride, start, 
     for name, failure in failures:
         echo.echo_error(f'{name}: {failure}')
     new = [item.frames for item in done if not item.known]
-    echo.echo_success(
+    say = echo.echo_error if failures and not done else echo.echo_success
+    say(
         f'{len(new)} imported ({sum(node.n_frames for node in new)} frames), {len(done) - len(new)} known before, '
         f'{len(failures)} not usable'
     )  # fmt: skip

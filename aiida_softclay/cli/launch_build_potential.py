@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -47,6 +46,7 @@ def plan_of(builder: Any) -> list[Any]:
 
     from aiida_softclay.workflows.estimate import estimate_fit
     from aiida_softclay.workflows.estimate_melt_quench import estimate_melt_quench, is_stand_in
+    from aiida_softclay.workflows.estimate_validate import estimate_proof
     from aiida_softclay.workflows.melt_quench_layout import lay_out
 
     parameters, stand_in = builder.parameters.get_dict(), is_stand_in(builder.potential_family.value)
@@ -59,23 +59,4 @@ def plan_of(builder: Any) -> list[Any]:
     stages = [*stages, estimate_fit(fit, mean, parameters['n_models'])]
     if parameters['validation']['protocol'] is None:
         return stages
-    return [*stages, *_plan_of_proof(parameters['validation'], lay_out(sampling, None), stand_in)]
-
-
-def _plan_of_proof(settings: Any, branches: list[Any], stand_in: bool) -> list[Any]:
-    """Return the estimates of the proof, on the crystals that it will take where the sampling did not fail."""
-    from aiida.plugins import WorkflowFactory
-
-    from aiida_softclay.cli.launch_validate import count_entry_atoms
-    from aiida_softclay.workflows import validation_plan
-    from aiida_softclay.workflows.estimate_validate import estimate_validation
-
-    process = WorkflowFactory('softclay.validate_potential')
-    parameters = process.get_protocol_inputs(settings['protocol'], settings['overrides'])
-    elements = sorted({symbol for branch in branches for symbol in branch.elements})
-    entries = validation_plan.expand_structures(
-        parameters['structures'], elements, [branch.label for branch in branches]
-    )
-    atoms = {entry['label']: count_entry_atoms(entry) for entry in entries}
-    stages = estimate_validation({**parameters, 'structures': entries}, atoms, stand_in)
-    return [replace(stage, stage=f'proof, {stage.stage}') for stage in stages]
+    return [*stages, *estimate_proof(parameters['validation'], lay_out(sampling, None), stand_in)]

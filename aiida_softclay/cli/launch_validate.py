@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +41,6 @@ def read_structures(arguments: tuple[str, ...], min_length: float) -> dict[str, 
     return found
 
 
-def count_entry_atoms(entry: Mapping[str, Any]) -> int:
-    """Return the atoms of a structure of a protocol, by building it without storing anything."""
-    from aiida_softclay.workflows.estimate import count_atoms
-    from aiida_softclay.workflows.sampling import SampledStructure
-
-    return count_atoms(SampledStructure(entry['label'], entry['kind'], entry['parameters'], 'demo', {}))
-
-
 @launch_command('validate-potential', 'vasp', 'dp', 'lmp')
 @click.argument('potential', type=types.DataParamType(sub_classes=('aiida.data:softclay.potential',)))
 @click.argument('structures', nargs=-1)
@@ -63,7 +54,7 @@ def validate_potential(potential, structures, family, min_length, protocol, over
     from aiida.plugins import WorkflowFactory
 
     from aiida_softclay.workflows.estimate_melt_quench import is_stand_in
-    from aiida_softclay.workflows.estimate_validate import estimate_validation
+    from aiida_softclay.workflows.estimate_validate import count_entry_atoms, estimate_validation
 
     given = read_structures(structures, min_length)
     builder = WorkflowFactory('softclay.validate_potential').get_builder_from_protocol(

@@ -331,8 +331,8 @@ def wait_for(node: Any) -> None:
     from rich.console import Console
 
     from aiida_softclay.cli.results import print_table
-    from aiida_softclay.cli.status import advice, follow_process, state_text
-    from aiida_softclay.report.progress import ended_with_warning
+    from aiida_softclay.cli.status import advice, follow_process
+    from aiida_softclay.report.progress import ended_with_warning, state_text
     from aiida_softclay.report.queries import results_table
 
     console = Console()

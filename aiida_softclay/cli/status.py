@@ -49,7 +49,7 @@ def print_latest(console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from aiida_softclay.report.progress import latest_runs
+    from aiida_softclay.report.progress import latest_runs, state_text
 
     nodes = latest_runs()
     if not nodes:
@@ -101,7 +101,7 @@ def rest(node, interval: float, cost: float) -> None:
 
 def print_changes(node, console, seen: dict[int, str]) -> None:
     """Print one line for every process whose state is not the one in ``seen``."""
-    from aiida_softclay.report.progress import process_tree
+    from aiida_softclay.report.progress import process_tree, state_text
 
     for line in process_tree(node, with_progress=False):
         state = state_text(line.node)
@@ -117,30 +117,13 @@ def print_changes(node, console, seen: dict[int, str]) -> None:
             )
 
 
-def state_text(node) -> str:
-    """Return the state of a process in words, with the exit message of a failed one."""
-    from aiida_softclay.report.progress import ended_with_warning
-
-    if node.process_state is None:
-        return 'created'
-    state = node.process_state.value
-    if node.is_finished:
-        if node.is_finished_ok:
-            return 'finished'
-        how = 'finished with a warning' if ended_with_warning(node) else 'failed'
-        return f'{how} [{node.exit_status}]: {node.exit_message}'
-    if node.is_excepted:
-        return f'excepted: {str(node.exception or "").splitlines()[-1] if node.exception else ""}'
-    return 'paused' if getattr(node, 'paused', False) else state
-
-
 def render(node, calcfunctions: bool = False):
     """Return the table of the processes under ``node``."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    from aiida_softclay.report.progress import process_tree
+    from aiida_softclay.report.progress import process_tree, state_text
 
     grid = Table(box=None, header_style='bold', pad_edge=False)
     for column in ('process', 'pk', 'state', 'progress', 'steps', 'rate', 'left'):

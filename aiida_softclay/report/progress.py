@@ -164,6 +164,26 @@ def ended_with_warning(node: orm.ProcessNode) -> bool:
     return node.exit_status is not None and 700 <= node.exit_status < 800
 
 
+def state_text(node: orm.ProcessNode) -> str:
+    """Return the state of a process in words, with the message of a failed one.
+
+    The traceback of a process that excepted is for its author: the last line says what happened.
+    """
+    if node.process_state is None:
+        return 'created'
+    if node.is_finished:
+        if node.is_finished_ok:
+            return 'finished'
+        how = 'finished with a warning' if ended_with_warning(node) else 'failed'
+        return f'{how} [{node.exit_status}]: {node.exit_message or "no message"}'
+    if node.is_excepted:
+        lines = str(node.exception or '').strip().splitlines()
+        return f'stopped by an error: {lines[-1]}' if lines else 'stopped by an error'
+    if node.is_killed:
+        return 'killed'
+    return 'paused' if getattr(node, 'paused', False) else str(node.process_state.value)
+
+
 def latest_runs(n_ended: int = 10) -> list[orm.WorkChainNode]:
     """Return what was launched: all that has not ended, and the newest of what has.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aiida_softclay.workflows import validation_plan as plan
@@ -13,9 +14,13 @@ from aiida_softclay.workflows.estimate import (
     CHGNET_CORE_SECONDS,
     DFT_CORE_SECONDS_100_ATOMS,
     StageEstimate,
+    count_atoms,
     estimate_aimd,
     estimate_md,
 )
+from aiida_softclay.workflows.melt_quench_layout import MeltQuenchBranch
+from aiida_softclay.workflows.sampling import SampledStructure
+from aiida_softclay.workflows.validate_potential import ValidatePotentialWorkChain
 
 #: Ionic steps of a relaxation that is not cut by its limit; a rule of thumb.
 STEPS_OF_A_RELAXATION = 20
@@ -70,3 +75,35 @@ def estimate_validation(
         StageEstimate('predict', len(groups) + (1 if section['runs'] and sampled else 0), frames=0, steps=frames)
     )
     return stages
+
+
+def count_entry_atoms(entry: Mapping[str, Any]) -> int:
+    """Return the atoms of a structure of a protocol, by building it without storing anything."""
+    return count_atoms(SampledStructure(entry['label'], entry['kind'], entry['parameters'], 'demo', {}))
+
+
+def estimate_proof(
+    settings: Mapping[str, Any], branches: Sequence[MeltQuenchBranch], stand_in: bool
+) -> list[StageEstimate]:
+    """Return the estimates of the proof of a potential, on the structures it takes where no sampling fails.
+
+    Parameters
+    ----------
+    settings : mapping
+        ``protocol`` and ``overrides`` of the validation.
+    branches : sequence of MeltQuenchBranch
+        What is sampled.
+    stand_in : bool
+        Whether the engine is the VASP-compatible driver.
+
+    Raises
+    ------
+    ValueError
+        If a run cannot be laid out.
+    """
+    parameters = ValidatePotentialWorkChain.get_protocol_inputs(settings['protocol'], settings['overrides'])
+    elements = sorted({symbol for branch in branches for symbol in branch.elements})
+    entries = plan.expand_structures(parameters['structures'], elements, [branch.label for branch in branches])
+    atoms = {entry['label']: count_entry_atoms(entry) for entry in entries}
+    stages = estimate_validation({**parameters, 'structures': entries}, atoms, stand_in)
+    return [replace(stage, stage=f'proof, {stage.stage}') for stage in stages]

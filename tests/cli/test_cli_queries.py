@@ -12,8 +12,8 @@ from aiida.engine import WorkChain, calcfunction
 from click.testing import CliRunner
 
 from aiida_softclay.analysis.quantity import Quantity, results_dict
-from aiida_softclay.cli.status import duration_text, rest, state_text
-from aiida_softclay.report.progress import Progress, last_step
+from aiida_softclay.cli.status import duration_text, rest
+from aiida_softclay.report.progress import Progress, last_step, state_text
 
 
 @calcfunction

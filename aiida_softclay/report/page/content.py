@@ -28,9 +28,8 @@ from aiida_softclay.report.page.parts import (
     missing_sentences,
     parts_of,
     potential_of,
-    state_of,
 )
-from aiida_softclay.report.progress import ended_with_warning
+from aiida_softclay.report.progress import ended_with_warning, state_text
 from aiida_softclay.report.scorecard import scale_of
 from aiida_softclay.report.scorecard_table import scorecard
 
@@ -190,7 +189,7 @@ def facts_of(parts: list[Part], context: dict[str, Any], labels: dict[str, Any])
     # What the root records is of all its numbers; only one that records nothing is known by its parts.
     engine = ', '.join(names[:1] if context.get('engine') else names)
     rows = [
-        ('State', state_of(root)),
+        ('State', state_text(root)),
         ('Protocol', protocol or 'not recorded'),
         ('Scale', SCALES.get(scale, 'not recorded')),
         ('Energies and forces', labels_text(labels) or 'not recorded'),
@@ -315,7 +314,7 @@ def _stage(part: Part) -> dict[str, Any]:
     relation = {'before': 'made the potential that was given', 'later': 'launched on its own', 'run': 'of a series'}
     minutes = (node.mtime - node.ctime).total_seconds() / 60 if node.is_terminated else None
     return {
-        'title': part.title, 'pk': node.pk, 'state': state_of(node),
+        'title': part.title, 'pk': node.pk, 'state': state_text(node),
         'ok': node.is_finished_ok or not node.is_terminated or ended_with_warning(node),
         'relation': relation.get(part.relation, ''), 'started': date_text(node.ctime),
         'minutes': '' if minutes is None else f'{minutes:.1f}',

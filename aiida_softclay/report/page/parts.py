@@ -9,7 +9,7 @@ from aiida import orm
 from aiida.common.links import LinkType
 
 from aiida_softclay.report.analysis_figures import CALCFUNCTIONS, entry_point_of
-from aiida_softclay.report.progress import ended_with_warning
+from aiida_softclay.report.progress import ended_with_warning, state_text
 
 #: Workchain, by entry point, to its name in a report and the group of stages that it belongs to. Stages of one group
 #: stand together in the picture of the chain.
@@ -104,26 +104,6 @@ def _analysis_name(node: orm.ProcessNode) -> str:
     if node.process_label in CALCFUNCTIONS:
         return f'Analysis {CALCFUNCTIONS[node.process_label]}'
     return str(node.process_label or 'process')
-
-
-def state_of(node: orm.ProcessNode) -> str:
-    """Return the state of a process in words, with the message of a failed one.
-
-    The traceback of a process that excepted is for its author: the last line says what happened.
-    """
-    if node.process_state is None:
-        return 'created'
-    if node.is_finished:
-        if node.is_finished_ok:
-            return 'finished'
-        how = 'finished with a warning' if ended_with_warning(node) else 'failed'
-        return f'{how} [{node.exit_status}]: {node.exit_message or "no message"}'
-    if node.is_excepted:
-        lines = str(node.exception or '').strip().splitlines()
-        return f'stopped by an error: {lines[-1]}' if lines else 'stopped by an error'
-    if node.is_killed:
-        return 'killed'
-    return 'paused' if getattr(node, 'paused', False) else str(node.process_state.value)
 
 
 def parts_of(root: orm.ProcessNode, most_later: int = MOST_LATER) -> tuple[list[Part], int]:
@@ -254,9 +234,9 @@ def missing_sentences(root: orm.ProcessNode, parts: Iterable[Part], left_out: in
         what = 'did not succeed: ' if part.node.is_terminated else 'is not done: '
         what = '' if ended_with_warning(part.node) else what
         if part.relation != 'root':
-            said.append(f'{part.title} <{part.node.pk}> {what}{_whole(state_of(part.node))}')
+            said.append(f'{part.title} <{part.node.pk}> {what}{_whole(state_text(part.node))}')
         elif part.node.is_terminated:
-            said.append(f'The {_lower(part.title)} <{root.pk}> {what}{_whole(state_of(root))}')
+            said.append(f'The {_lower(part.title)} <{root.pk}> {what}{_whole(state_text(root))}')
     if entry_point_of(root) == 'study':
         calls = {part.call for part in parts if part.relation == 'called'}
         if any(part.group == 'sampling' and part.relation == 'called' for part in parts):
