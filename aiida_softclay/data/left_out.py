@@ -38,6 +38,14 @@ def missing_file(node: SinglefileData) -> str | None:
     )
 
 
+def first_missing_file(nodes: Mapping[str, SinglefileData]) -> str | None:
+    """Return what to say of the first of some named inputs whose file is not in this profile, or ``None``."""
+    for name, node in nodes.items():
+        if problem := missing_file(node):
+            return f'{name}: {problem}'
+    return None
+
+
 def _place(location: Mapping[str, Any]) -> str:
     """Return where a file was when the archive was written."""
     profile = location.get('profile')

@@ -8,6 +8,7 @@ from aiida import orm
 from aiida.common import AttributeDict
 
 from aiida_softclay.calcfunctions.selection import DEVIATION, TRAJECTORY
+from aiida_softclay.data.left_out import first_missing_file
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin
 from aiida_softclay.workflows.exploration import (
     STAGE,
@@ -38,6 +39,8 @@ def validate_inputs(inputs: AttributeDict, _: Any) -> str | None:
         return problem
     if not frames or not structures:
         return 'give at least one node of labelled frames to begin with, and one structure to explore from'
+    if problem := first_missing_file(frames):
+        return problem
     reserved = [name for name in frames if name.startswith('generation_')]
     if reserved:
         return f'frames cannot be called {", ".join(reserved)}: this is what the frames of the generations are called'

@@ -11,6 +11,7 @@ from aiida_softclay.calculations.dp_train_input import training_problem
 from aiida_softclay.data.frames import FramesData
 from aiida_softclay.data.frames_file import IncompatibleFramesError, dataset_problem
 from aiida_softclay.data.frames_surface import check_energy_kinds, combine_engines
+from aiida_softclay.data.left_out import first_missing_file
 
 from .protocol import recursive_merge
 
@@ -156,6 +157,8 @@ def inputs_problem(inputs: Mapping[str, Any], _: Any = None) -> str | None:
     if bool(frames) == bool(prepared):
         return 'give either frames, of which a data set is made, or a prepared training and validation set'
     parameters = inputs['parameters'].get_dict()
+    if problem := first_missing_file(frames or prepared):
+        return problem
     if prepared:
         if len(prepared) < 2:
             return 'a prepared data set has both, training and validation frames'

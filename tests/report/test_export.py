@@ -293,6 +293,28 @@ def test_a_model_that_was_left_out_says_where_it_is(study, tmp_path, other_profi
     assert not (tmp_path / 'again' / 'potentials').exists()
 
 
+def test_frames_that_were_left_out_are_refused_before_a_fit(study, tmp_path, other_profile):
+    uuid = study.outputs.frames.melt_1.uuid
+    take_away([study], tmp_path / 'without', Options(('archive',), leave_out=('frames.h5',)))
+    with other_profile():
+        import_archive(tmp_path / 'without' / 'archive.aiida')
+        lacking = orm.load_node(uuid)
+        structure = orm.StructureData(cell=[[5, 0, 0], [0, 5, 0], [0, 0, 5]])
+        structure.append_atom(position=(0, 0, 0), symbols=lacking.elements[0])
+        for name, more in (
+            ('softclay.fit_potential', {}),
+            ('softclay.fit_committee', {}),
+            ('softclay.concurrent_learning', {'structures': {'a': structure}}),
+        ):
+            process = WorkflowFactory(name)
+            values = process.get_protocol_inputs('demo')
+            problem = process.spec().inputs.validator(
+                {'frames': {'old': lacking}, 'parameters': orm.Dict(values), **more}, None
+            )
+            assert 'old: frames.h5 of FramesData' in problem, name
+            assert 'is not here' in problem, name
+
+
 def test_bulk_comes_along_when_asked_for(study, tmp_path):
     made = take_away([study], tmp_path / 'out', Options(('archive',), with_trajectories=True, bulk_above=0))
     assert not [item for item in made.left_out if item.reason == BULK]
