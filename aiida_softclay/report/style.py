@@ -146,6 +146,25 @@ def subscripts(formula: str) -> str:
     return formula.translate(str.maketrans('0123456789', '₀₁₂₃₄₅₆₇₈₉'))
 
 
+def formula_text(formula: str) -> str:
+    """Return a formula as chemists write it: reduced, elements in the order of their electronegativity.
+
+    >>> formula_text('Cl6912Li6912')
+    'LiCl'
+    >>> formula_text('Cl8F24Ga8Mg4')
+    'MgGa2Cl2F6'
+    """
+    from pymatgen.core import Composition
+
+    try:
+        # The reduced formula of pymatgen would group ions, MgGa2(ClF3)2, that a glass does not have.
+        parts = Composition(formula).reduced_composition.formula.split()
+    except ValueError:
+        # A formula with names of kinds, or a text: better as it is than not at all.
+        return formula
+    return ''.join(re.sub(r'(?<=[A-Za-z])1$', '', part) for part in parts)
+
+
 def fit_to_lines(axes: Any, first: float) -> None:
     """Show lines from ``first`` on and scale to them: wide bands of few neighbours do not count."""
     highest, last = 0.0, first
@@ -229,7 +248,7 @@ def small_print(context: Mapping[str, Any]) -> str:
     >>> small_print({'mixture': '2LiCl-GaF3', 'n_atoms': 320, 'engine': 'LAMMPS', 'protocol': 'demo'})
     '2LiCl-GaF3, 320 atoms, LAMMPS, demo'
     """
-    stated = [str(context.get('mixture') or context.get('formula') or '')]
+    stated = [str(context.get('mixture') or formula_text(str(context.get('formula') or '')))]
     atoms = context.get('model_atoms') or context.get('n_atoms')
     stated.append(f'{atoms} atoms' if atoms else '')
     stated.append(str(context.get('engine') or ''))

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from aiida import orm
 from ase import Atoms
+from matplotlib import colormaps
 from matplotlib import image as matplotlib_image
+from PIL import Image
 
 from aiida_softclay.analysis.cell_rendering import ViewError, cell_edges, render_spheres, view_axes
 from aiida_softclay.calcfunctions.structures import build_oligomer_glass, to_structure
 from aiida_softclay.report.cell_picture import PictureError, draw_cell, picture_cell, plot_cell, save_picture
+from aiida_softclay.report.page.pictures import fewer_colours
 from aiida_softclay.structures.crystals import crystal
 
 RED, BLUE = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
@@ -191,3 +194,20 @@ def test_molecules_of_a_builder_colour_its_structure(tmp_path):
     assert made.uuid == structure.uuid
     with pytest.raises(ValueError, match='is no structure, and no process that made one'):
         plot_cell(orm.Dict({}).store(), path)
+
+
+def test_fewer_colours_keep_a_colour_bar():
+    """Thousands of slow atoms take the palette from neither the few fast ones nor the bar beside them."""
+    rng = np.random.default_rng(1)
+    values = np.minimum(rng.exponential(0.15, (400, 400)), 1)
+    values[:, -8:] = np.linspace(0, 1, 400)[:, None]
+    colours = colormaps['viridis'](values)[..., :3]
+    colours[:, :-8] *= rng.uniform(0.5, 1, (400, 392, 1))
+    pixels = (255 * colours).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, 'png')
+    with Image.open(io.BytesIO(fewer_colours(buffer.getvalue()))) as image:
+        assert image.getcolors() is not None
+        assert len(image.getcolors()) <= 256
+        seen = np.asarray(image.convert('RGB')).astype(int)
+    assert np.abs(seen - pixels)[:, -8:].max() <= 12

@@ -19,6 +19,7 @@ from aiida_softclay.report.page.lineage import (
 from aiida_softclay.report.page.parts import Part
 from aiida_softclay.report.progress import ended_with_warning
 from aiida_softclay.report.provenance import describe, kind_of
+from aiida_softclay.report.style import formula_text
 
 #: Rows of the picture, from the first to the last.
 LAYERS = ('crystals', 'sampling', 'frames', 'fit', 'potential', 'glass', 'model', 'experiment', 'analysis', 'numbers')
@@ -185,7 +186,7 @@ def _box(layer: str, keys: list[tuple[str, int]], stages: dict[int, Part], data:
         detail = f'test RMSE {", ".join(said)}' if said else describe(found[-1], 'potential')
         return Box(layer, 'Potential' if len(found) == 1 else f'{len(found)} potentials', detail, pks)
     node = found[-1]
-    return Box(layer, 'Glass', f'{node.get_formula(mode="hill_compact")}, {len(node.sites)} atoms', pks)
+    return Box(layer, 'Glass', f'{formula_text(node.get_formula())}, {len(node.sites)} atoms', pks)
 
 
 def _start_name(node: orm.StructureData) -> str:
@@ -198,7 +199,7 @@ def _start_name(node: orm.StructureData) -> str:
                 if isinstance(facts.get(key), str):
                     kind = str(creator.process_label or '').removeprefix('build_').replace('_', ' ')
                     return facts[key] if key == 'crystal' else f'{kind} of {facts[key]}'
-    return node.get_formula(mode='hill_compact')
+    return formula_text(node.get_formula())
 
 
 def _about(parts: list[Part]) -> str:

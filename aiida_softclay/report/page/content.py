@@ -32,6 +32,7 @@ from aiida_softclay.report.page.parts import (
 from aiida_softclay.report.progress import ended_with_warning, state_text
 from aiida_softclay.report.scorecard import scale_of
 from aiida_softclay.report.scorecard_table import scorecard
+from aiida_softclay.report.style import formula_text
 
 #: What a scale means, for the head of a page.
 SCALES = {
@@ -162,10 +163,12 @@ def material_of(parts: list[Part], context: dict[str, Any]) -> str:
     inputs = parts[0].node.inputs
     if 'mixture' in inputs:
         return str(inputs.mixture.value)
-    if context.get('mixture') or context.get('formula'):
-        return str(context.get('mixture') or context['formula'])
+    if context.get('mixture'):
+        return str(context['mixture'])
+    if context.get('formula'):
+        return formula_text(str(context['formula']))
     structure = glass_of(parts[0].node)
-    return structure.get_formula(mode='hill_compact') if structure is not None else '-'.join(context.get('salts') or [])
+    return formula_text(structure.get_formula()) if structure is not None else '-'.join(context.get('salts') or [])
 
 
 def title_of(parts: list[Part], context: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from aiida_softclay.report.page.parts import Part
 from aiida_softclay.report.page.pictures import Picture, cell_picture, panel_picture
 from aiida_softclay.report.registry import panels_from
 from aiida_softclay.report.sampling_figures import sampling_panels
+from aiida_softclay.report.style import formula_text
 from aiida_softclay.report.validation_figures import validation_panels
 
 #: Most figures of a page, so that a series over many temperatures does not make it too large to open.
@@ -197,5 +198,5 @@ def _cell(structure: orm.StructureData, process: orm.ProcessNode, definition: st
         problem = f'{about} is not drawn: it has {len(structure.sites)} atoms'
     else:
         picture, problem = _drawn(about, lambda: cell_picture(structure, about))
-    scale = f'{structure.get_formula(mode="hill_compact")}, {len(structure.sites)} atoms.'
+    scale = f'{formula_text(structure.get_formula())}, {len(structure.sites)} atoms.'
     return Figure(picture, 'cell', 'cell', definition, '', scale, [structure.pk], process.pk, problem)
