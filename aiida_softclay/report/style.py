@@ -179,11 +179,11 @@ def fit_to_lines(axes: Any, first: float) -> None:
 def power_text(value: float, digits: int = 3) -> str:
     """Return a number with a power of ten instead of an e.
 
-    >>> power_text(1.2e-7), power_text(25.0)
-    ('1.2×10⁻⁷', '25')
+    >>> power_text(1.2e-7), power_text(25.0), power_text(50000)
+    ('1.2×10⁻⁷', '25', '50000')
     """
     if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f'{value:.{digits}g}'.replace('-', '−')
+        return f'{float(f"{value:.{digits}g}"):g}'.replace('-', '−')
     mantissa, _, exponent = f'{value:.{digits - 1}e}'.partition('e')
     number = (mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa).replace('-', '−')
     return f'{number}×10{str(int(exponent)).translate(_SUPERSCRIPT)}'
