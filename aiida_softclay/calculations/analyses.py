@@ -68,8 +68,8 @@ class Analysis:
         return None
 
 
-def find_analysis(name: str) -> Analysis:
-    """Return an analysis by its name.
+def calcfunction_of(name: str) -> Callable[..., Any]:
+    """Return the calcfunction of an analysis.
 
     Raises
     ------
@@ -79,7 +79,19 @@ def find_analysis(name: str) -> Analysis:
     if name not in ANALYSES:
         raise ValueError(f'there is no analysis {name!r}: choose from {", ".join(ANALYSES)}')
     module, _, attribute = ANALYSES[name].partition(':')
-    body = inspect.unwrap(getattr(importlib.import_module(module), attribute))
+    function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return function
+
+
+def find_analysis(name: str) -> Analysis:
+    """Return an analysis by its name.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
+    """
+    body = inspect.unwrap(calcfunction_of(name))
     hints = typing.get_type_hints(body)
     found: dict[type, dict[str, bool]] = {MdTrajectoryData: {}, orm.ArrayData: {}}
     for parameter in inspect.signature(body).parameters.values():

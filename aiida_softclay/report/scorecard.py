@@ -62,6 +62,8 @@ class Published:
         ``temperature_K``, ``n_atoms``, ``duration_ps``, ``component`` (``shear`` or ``tension``).
     printed, source : str
         The number in the words of the paper, and where it stands.
+    needs : str
+        What answers it, where no run of ``softclay launch paper`` does.
     stands_in : bool
         Whether the structure of the paper is not at hand and another one stands for it.
     """
@@ -79,6 +81,7 @@ class Published:
     pair: str = ''
     system: str = ''
     per_atoms: int | None = None
+    needs: str = ''
     stands_in: bool = False
     conditions: Mapping[str, Any] = field(default_factory=dict)
 

@@ -25,6 +25,7 @@ from aiida_softclay.workflows.amorphous_checks import GlassChecksMixin
 from aiida_softclay.workflows.amorphous_energies import GlassEnergiesMixin
 from aiida_softclay.workflows.amorphous_plan import LAST, amorphous_plan, parameters_problem
 from aiida_softclay.workflows.amorphous_start import build_start, material_of, start_problem, start_sentence
+from aiida_softclay.workflows.endings import message_of
 from aiida_softclay.workflows.md import MdWorkChain, classical_inputs
 from aiida_softclay.workflows.md_inputs import remote_problem
 from aiida_softclay.workflows.md_remote import REMOTE_INPUTS, set_remote_inputs
@@ -288,7 +289,7 @@ class AmorphousWorkChain(ProtocolMixin, GlassEnergiesMixin, GlassChecksMixin, Wo
                 self.out(f'{namespace}.{name}', md.outputs[namespace])
         if md.is_finished_ok:
             return None
-        message = md.exit_message or str(md.process_state)
+        message = message_of(md)
         for name in ('ERROR_LOST_ATOMS', 'ERROR_NOT_FINITE', 'ERROR_TEMPERATURE_RUNAWAY'):
             if md.exit_status == MdWorkChain.exit_codes[name].status:
                 return self.exit_codes[name].format(message=message)

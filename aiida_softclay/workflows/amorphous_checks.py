@@ -6,6 +6,7 @@ from aiida import orm
 
 from aiida_softclay.calcfunctions.cell_picture import picture_cell
 from aiida_softclay.calcfunctions.glass_checks import check_glass
+from aiida_softclay.workflows.endings import message_of
 
 
 class GlassChecksMixin:
@@ -37,7 +38,7 @@ class GlassChecksMixin:
         if node.is_finished_ok:
             self.out('checks', node.outputs.result)
         else:
-            self.report(f'warning: the glass was not checked: {node.exit_message}')
+            self.report(f'warning: the glass was not checked: {message_of(node)}')
 
     def draw_glass(self) -> None:
         """Draw the last snapshot by element."""
@@ -49,4 +50,4 @@ class GlassChecksMixin:
         if node.is_finished_ok:
             self.out('picture', node.outputs.result)
         else:
-            self.report(f'warning: the glass was not drawn: {node.exit_message}')
+            self.report(f'warning: the glass was not drawn: {message_of(node)}')

@@ -14,6 +14,7 @@ from aiida_softclay.calcfunctions.structures import build_crystal
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.structures.materials import Material
 from aiida_softclay.workflows.amorphous_start import material_of
+from aiida_softclay.workflows.endings import message_of
 from aiida_softclay.workflows.md import MdWorkChain
 from aiida_softclay.workflows.md_remote import REMOTE_INPUTS
 
@@ -98,7 +99,7 @@ class GlassEnergiesMixin:
             if process.is_finished_ok:
                 found[name] = process.outputs.thermo[STAGE]
             else:
-                self.report(f'warning: no energy of {name}: {process.exit_message or process.process_state}')
+                self.report(f'warning: no energy of {name}: {message_of(process)}')
         about = about_structures({name: self.ctx.energy_structures[name] for name in found})
         self.out(
             'energies',

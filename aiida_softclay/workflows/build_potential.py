@@ -13,6 +13,7 @@ from aiida.orm.nodes.data.base import to_aiida_type
 from aiida_softclay.calcfunctions.results import collect_results
 from aiida_softclay.data.frames import FramesData
 from aiida_softclay.data.potential import PotentialData
+from aiida_softclay.workflows.endings import message_of
 from aiida_softclay.workflows.fit_committee import FitCommitteeWorkChain
 from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain
 from aiida_softclay.workflows.melt_quench import MeltQuenchWorkChain
@@ -216,7 +217,7 @@ class BuildPotentialWorkChain(ProtocolMixin, WorkChain):
         if not (sampling.is_finished_ok or sampling.exit_status == warning) or not frames:
             return self.exit_codes.ERROR_SAMPLING_FAILED.format(message=sampling.exit_message or 'there are no frames')
         if not sampling.is_finished_ok:
-            self.report(f'warning: {sampling.exit_message}')
+            self.report(f'warning: {message_of(sampling)}')
         self.ctx.frames = frames
         self.report(f'{sum(node.n_frames for node in frames.values())} labelled frames in {len(frames)} nodes')
         return None
@@ -260,7 +261,7 @@ class BuildPotentialWorkChain(ProtocolMixin, WorkChain):
             return None
         refused = fit.exit_status is not None and 500 <= fit.exit_status < 600
         code = self.exit_codes.ERROR_POTENTIAL_REFUSED if refused else self.exit_codes.ERROR_FIT_FAILED
-        return code.format(message=fit.exit_message)
+        return code.format(message=message_of(fit))
 
     def should_validate(self) -> bool:
         """Return whether the protocol asks for a proof."""
@@ -311,4 +312,4 @@ class BuildPotentialWorkChain(ProtocolMixin, WorkChain):
             return None
         physics = validation.exit_status is not None and 500 <= validation.exit_status < 600
         code = self.exit_codes.ERROR_NOT_PROVED if physics else self.exit_codes.ERROR_VALIDATION_FAILED
-        return code.format(message=validation.exit_message)
+        return code.format(message=message_of(validation))

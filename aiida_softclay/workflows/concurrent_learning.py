@@ -18,6 +18,7 @@ from aiida_softclay.calcfunctions.selection import (
     select_candidates,
     summarise_learning,
 )
+from aiida_softclay.workflows.endings import message_of
 from aiida_softclay.workflows.exploration_runs import ExplorationRunsMixin, validate_inputs, validate_parameters
 from aiida_softclay.workflows.fit_committee import FitCommitteeWorkChain
 from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain
@@ -209,7 +210,7 @@ class ConcurrentLearningWorkChain(ProtocolMixin, ExplorationRunsMixin, WorkChain
         if not committee.is_finished_ok:
             self._attach()
             return self.exit_codes.ERROR_COMMITTEE_FAILED.format(
-                number=self.ctx.generation, message=committee.exit_message
+                number=self.ctx.generation, message=message_of(committee)
             )
         self.ctx.committee_is_current = True
         return None
@@ -235,7 +236,7 @@ class ConcurrentLearningWorkChain(ProtocolMixin, ExplorationRunsMixin, WorkChain
         )
         if not node.is_finished_ok:
             self._attach()
-            return self.exit_codes.ERROR_SELECTION_FAILED.format(number=number, message=node.exit_message)
+            return self.exit_codes.ERROR_SELECTION_FAILED.format(number=number, message=message_of(node))
         self.ctx.selection = outputs['report']
         self.ctx.selected = {
             name.removeprefix(SELECTED): value for name, value in outputs.items() if name.startswith(SELECTED)
@@ -279,7 +280,7 @@ class ConcurrentLearningWorkChain(ProtocolMixin, ExplorationRunsMixin, WorkChain
         frames = dict(label.outputs.frames) if 'frames' in label.outputs else {}
         if not frames:
             self._attach()
-            return self.exit_codes.ERROR_LABEL_FAILED.format(number=self.ctx.generation, message=label.exit_message)
+            return self.exit_codes.ERROR_LABEL_FAILED.format(number=self.ctx.generation, message=message_of(label))
         for structure, node in sorted(frames.items()):
             self.ctx.frames[f'generation_{self.ctx.generation:03d}_{structure}'] = node
             self.ctx.n_labelled += node.n_frames
@@ -339,8 +340,8 @@ class ConcurrentLearningWorkChain(ProtocolMixin, ExplorationRunsMixin, WorkChain
         refused = final.exit_status is not None and 500 <= final.exit_status < 600
         if refused:
             self._summarise({'fit': final.outputs.results})
-            return self.exit_codes.ERROR_POTENTIAL_REFUSED.format(message=final.exit_message)
-        return self.exit_codes.ERROR_FINAL_FIT_FAILED.format(message=final.exit_message)
+            return self.exit_codes.ERROR_POTENTIAL_REFUSED.format(message=message_of(final))
+        return self.exit_codes.ERROR_FINAL_FIT_FAILED.format(message=message_of(final))
 
     def _attach(self) -> None:
         """Attach what there is, however it ends."""

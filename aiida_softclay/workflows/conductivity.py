@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from aiida import orm
@@ -12,6 +13,7 @@ from aiida.engine import while_
 from aiida_softclay.analysis.transport import DEFAULT_WINDOW
 from aiida_softclay.calcfunctions.onsager import analyse_ionic_conductivity
 from aiida_softclay.calcfunctions.transport import analyse_conductivity
+from aiida_softclay.calculations.analyses import calcfunction_of, find_analysis
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.structures.ions import IONIC_RADII
 from aiida_softclay.workflows.experiment import ExperimentWorkChain
@@ -31,6 +33,22 @@ def formal_charges(elements: list[str], given: Mapping[str, float]) -> dict[str,
     if unknown:
         raise ValueError(f'no oxidation state is known for {", ".join(unknown)}: give it in `charges`')
     return {element: float(given.get(element, IONIC_RADII.get(element, (0, 0))[1])) for element in set(elements)}
+
+
+def analyses_problem(analyses: Any) -> str | None:
+    """Return what is wrong with the analyses that are to be made of the run, or ``None``."""
+    if not isinstance(analyses, Mapping):
+        return 'analyses names analyses and their parameters, such as {chains: {bonds: {O: 2.3}}}'
+    for name, options in analyses.items():
+        try:
+            analysis = find_analysis(name)
+        except ValueError as error:
+            return f'analyses: {error}'
+        if problem := analysis.problem({'trajectory'}, {'thermo'} & set(analysis.arrays)):
+            return f'analyses: {problem}, and is given those of this run alone'
+        if not isinstance(options, Mapping) or 'context' in options:
+            return f'analyses.{name} holds the parameters of the analysis; its context is that of the run'
+    return None
 
 
 class ConductivityWorkChain(ExtensionMixin, ExperimentWorkChain):
@@ -122,6 +140,8 @@ class ConductivityWorkChain(ExtensionMixin, ExperimentWorkChain):
             )
         if parameters['species'] and set(steering) - set(parameters['species']):
             return f'error_species {steering[0]} is not among species {", ".join(parameters["species"])}'
+        if problem := analyses_problem(parameters.get('analyses') or {}):
+            return problem
         try:
             charges = formal_charges(elements, parameters['charges'])
         except (TypeError, ValueError) as error:
@@ -164,10 +184,21 @@ class ConductivityWorkChain(ExtensionMixin, ExperimentWorkChain):
         return self.start_analysis('conductivity', analyse_conductivity, options, trajectory, STAGE, arrays)
 
     def further_analyses(self) -> dict[str, tuple[Any, Callable[[], orm.ProcessNode]]]:
-        """Return the analysis of collective displacements: σ in self and distinct parts, Haven ratio, transference."""
-        if not any(self._charges().values()):
-            return {}
-        return {'collective': (self.production()[0], self._analyse_collective)}
+        """Return the analyses of collective displacements (σ in parts, Haven ratio) and those asked for."""
+        trajectory = self.production()[0]
+        found: dict[str, tuple[Any, Callable[[], orm.ProcessNode]]] = {}
+        if any(self._charges().values()):
+            found['collective'] = (trajectory, self._analyse_collective)
+        for name in self.ctx.parameters.get('analyses') or {}:
+            found[name] = (trajectory, partial(self._analyse_named, name))
+        return found
+
+    def _analyse_named(self, name: str) -> orm.ProcessNode:
+        """Start one of the analyses that were asked for."""
+        options = {**self.ctx.parameters['analyses'][name], 'context': self.context()}
+        trajectory, thermo = self.production()
+        arrays = {'thermo': thermo} if 'thermo' in find_analysis(name).arrays else {}
+        return self.start_analysis(name, calcfunction_of(name), options, trajectory, STAGE, arrays)
 
     def _analyse_collective(self) -> orm.ProcessNode:
         parameters = self.ctx.parameters

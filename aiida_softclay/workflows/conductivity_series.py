@@ -11,6 +11,7 @@ from aiida_softclay.calcfunctions.series import combine_runs
 from aiida_softclay.calcfunctions.temperature_series import analyse_temperatures, join_tables
 from aiida_softclay.calculations.md_stages import LARGEST_TEMPERATURE_K
 from aiida_softclay.workflows.conductivity import ConductivityWorkChain
+from aiida_softclay.workflows.endings import message_of
 from aiida_softclay.workflows.experiment_series import SETTINGS, ExperimentSeriesWorkChain
 from aiida_softclay.workflows.protocol import recursive_merge
 
@@ -153,7 +154,7 @@ class ConductivitySeriesWorkChain(ExperimentSeriesWorkChain):
             runs = {name: process.outputs.results for name, process in finished.items()}
             made, node = self._combine_runs('combine_runs', points, context, runs)
             if not node.is_finished_ok:
-                return self.exit_codes.ERROR_ANALYSIS.format(message=node.exit_message)
+                return self.exit_codes.ERROR_ANALYSIS.format(message=message_of(node))
             self.out('curve', made['curve'])
             tables = {'single_ions': made['results'], **self._collective_table(points, context, finished)}
             tables |= self._fit_lines(points, tables)
@@ -182,7 +183,7 @@ class ConductivitySeriesWorkChain(ExperimentSeriesWorkChain):
             return {}
         made, node = self._combine_runs('combine_collective', points, context, runs)
         if not node.is_finished_ok:
-            self.report(f'warning: no collective numbers: {node.exit_message}')
+            self.report(f'warning: no collective numbers: {message_of(node)}')
             return {}
         self.out('further.collective', made['results'])
         self.out('further_curves.collective', made['curve'])
@@ -199,7 +200,7 @@ class ConductivitySeriesWorkChain(ExperimentSeriesWorkChain):
             metadata={'call_link_label': 'analyse_temperatures'},
         )  # fmt: skip
         if not node.is_finished_ok:
-            self.report(f'warning: no Arrhenius lines: {node.exit_message}')
+            self.report(f'warning: no Arrhenius lines: {message_of(node)}')
             return {}
         self.out('further.arrhenius', made['results'])
         for name, curve in made.items():

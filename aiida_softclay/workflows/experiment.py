@@ -12,11 +12,12 @@ from aiida.engine import ToContext, WorkChain
 from aiida_softclay.calculations.lammps import structure_symbols, validate_physics
 from aiida_softclay.calculations.md_plan import MdPlan
 from aiida_softclay.data.engine import engine_text
+from aiida_softclay.workflows.endings import message_of
 from aiida_softclay.workflows.md import MdWorkChain, classical_inputs
 from aiida_softclay.workflows.md_inputs import frames_problem, remote_problem
 from aiida_softclay.workflows.md_remote import REMOTE_INPUTS, set_remote_inputs
 from aiida_softclay.workflows.protocol import ProtocolMixin
-from aiida_softclay.workflows.trajectory_analyses import TrajectoryAnalysesMixin, curves_of, is_large, message_of
+from aiida_softclay.workflows.trajectory_analyses import TrajectoryAnalysesMixin, curves_of, is_large
 
 MD_INPUTS = (
     *('code', 'structure', 'potential', 'classical', 'velocities', 'options', 'max_iterations'),

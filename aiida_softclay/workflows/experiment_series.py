@@ -9,6 +9,7 @@ from aiida import orm
 from aiida.common import AttributeDict
 
 from aiida_softclay.calcfunctions.series import combine_runs
+from aiida_softclay.workflows.endings import message_of
 from aiida_softclay.workflows.experiment import ExperimentWorkChain
 from aiida_softclay.workflows.protocol import recursive_merge
 from aiida_softclay.workflows.series import SeriesWorkChain
@@ -170,7 +171,7 @@ class ExperimentSeriesWorkChain(SeriesWorkChain):
                 orm.Dict(settings), **runs, metadata={'call_link_label': 'combine_runs'}
             )
             if not node.is_finished_ok:
-                return self.exit_codes.ERROR_ANALYSIS.format(message=node.exit_message)
+                return self.exit_codes.ERROR_ANALYSIS.format(message=message_of(node))
             self.out('results', made['results'])
             self.out('curve', made['curve'])
             self.report(f'{len(finished)} of {len(self.ctx.runs)} runs at {len(points)} points')

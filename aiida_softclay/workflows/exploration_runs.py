@@ -10,6 +10,7 @@ from aiida.common import AttributeDict
 from aiida_softclay.calcfunctions.selection import DEVIATION, TRAJECTORY
 from aiida_softclay.data.left_out import first_missing_file
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin
+from aiida_softclay.workflows.endings import message_of
 from aiida_softclay.workflows.exploration import (
     STAGE,
     exploration_plan,
@@ -108,7 +109,7 @@ class ExplorationRunsMixin(BoundedBranchesMixin):
                 'exit_status': process.exit_status,
             }  # fmt: skip
             if not process.is_finished_ok and failure is None:
-                messages.append(f'{name} ({process.exit_message or process.process_state})')
+                messages.append(f'{name} ({message_of(process)})')
             for prefix, namespace in ((TRAJECTORY, 'trajectories'), (DEVIATION, 'model_deviation')):
                 if namespace in process.outputs and STAGE in process.outputs[namespace]:
                     nodes[prefix + name] = process.outputs[namespace][STAGE]

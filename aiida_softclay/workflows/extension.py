@@ -12,9 +12,10 @@ from aiida.engine import ToContext
 
 from aiida_softclay.calcfunctions.continuation import continue_statistics, record_run_lengths
 from aiida_softclay.calculations.md_plan import MdPlan
+from aiida_softclay.workflows.endings import message_of
 from aiida_softclay.workflows.joined_runs import STAGE, JoinedRunsMixin
 from aiida_softclay.workflows.md import MdWorkChain
-from aiida_softclay.workflows.trajectory_analyses import message_of, trajectory_of
+from aiida_softclay.workflows.trajectory_analyses import trajectory_of
 
 
 class ExtensionMixin(JoinedRunsMixin):

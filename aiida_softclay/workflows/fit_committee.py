@@ -15,6 +15,7 @@ from aiida_softclay.calcfunctions.committee import RESULTS, collect_committee
 from aiida_softclay.data.committee import Committee
 from aiida_softclay.data.frames import FramesData
 from aiida_softclay.data.potential import PotentialData
+from aiida_softclay.workflows.endings import message_of
 
 from .concurrency import BoundedBranchesMixin, computer_job_limit
 from .fit_dataset import define_data_set, fill_data_set, make_data_set
@@ -217,11 +218,11 @@ class FitCommitteeWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             if 'learning_curve' in fit.outputs:
                 self.out(f'learning_curves.{name}', fit.outputs.learning_curve)
             if not (fit.is_finished_ok or fit.exit_status == refused):
-                missing.append(f'{name} ({fit.exit_message})')
+                missing.append(f'{name} ({message_of(fit)})')
                 continue
             self.out(f'potentials.{name}', fit.outputs.potential)
             if fit.exit_status == refused:
-                self.ctx.refused.append(f'{name} ({fit.exit_message})')
+                self.ctx.refused.append(f'{name} ({message_of(fit)})')
         if missing:
             return self.exit_codes.ERROR_FITS_FAILED.format(branches='; '.join(missing))
         return None

@@ -18,6 +18,7 @@ from aiida_softclay.calculations.dp_test import DpTestCalculation
 from aiida_softclay.calculations.dp_train import parent_problem
 from aiida_softclay.data.frames import FramesData
 from aiida_softclay.data.potential import PotentialData
+from aiida_softclay.workflows.endings import message_of
 
 from .fit_dataset import define_data_set, fill_data_set, make_data_set
 from .fit_parameters import (
@@ -210,7 +211,7 @@ class FitPotentialWorkChain(ProtocolMixin, TrainingMixin, WorkChain):
     def inspect_freeze(self) -> Any:
         """Take the model."""
         if not self.ctx.freeze.is_finished_ok:
-            return self.exit_codes.ERROR_FREEZE_FAILED.format(message=self.ctx.freeze.exit_message)
+            return self.exit_codes.ERROR_FREEZE_FAILED.format(message=message_of(self.ctx.freeze))
         self.ctx.potential = self.ctx.freeze.outputs.potential
         return None
 
@@ -240,9 +241,9 @@ class FitPotentialWorkChain(ProtocolMixin, TrainingMixin, WorkChain):
         """Take the compressed model."""
         compress = self.ctx.compress
         if compress.exit_status == DpCompressCalculation.exit_codes.ERROR_MODELS_DIFFER.status:
-            return self.exit_codes.ERROR_NOT_THE_SAME_MODEL.format(message=compress.exit_message)
+            return self.exit_codes.ERROR_NOT_THE_SAME_MODEL.format(message=message_of(compress))
         if not compress.is_finished_ok:
-            return self.exit_codes.ERROR_COMPRESS_FAILED.format(message=compress.exit_message)
+            return self.exit_codes.ERROR_COMPRESS_FAILED.format(message=message_of(compress))
         self.ctx.potential = self.ctx.compress.outputs.potential
         agreement = self.ctx.compress.outputs.statistics['agreement']
         self.report(
@@ -266,7 +267,7 @@ class FitPotentialWorkChain(ProtocolMixin, TrainingMixin, WorkChain):
     def inspect_test(self) -> Any:
         """Take the errors."""
         if not self.ctx.test.is_finished_ok:
-            return self.exit_codes.ERROR_TEST_FAILED.format(message=self.ctx.test.exit_message)
+            return self.exit_codes.ERROR_TEST_FAILED.format(message=message_of(self.ctx.test))
         self.out('test', self.ctx.test.outputs.errors)
         self.out('test_details', self.ctx.test.outputs.details)
         return None

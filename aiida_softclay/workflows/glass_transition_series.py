@@ -11,6 +11,7 @@ from aiida import orm
 
 from aiida_softclay.calcfunctions.glass_transition import analyse_cooling_rates
 from aiida_softclay.calcfunctions.results import collect_results
+from aiida_softclay.workflows.endings import message_of
 from aiida_softclay.workflows.glass_transition import GlassTransitionWorkChain
 from aiida_softclay.workflows.series import SeriesWorkChain
 
@@ -131,7 +132,7 @@ class GlassTransitionSeriesWorkChain(SeriesWorkChain):
                 self.out('curve', made['curve'])
                 stages['rate_dependence'] = made['results']
             else:
-                failed.append(f'rate_dependence ({node.exit_message})')
+                failed.append(f'rate_dependence ({message_of(node)})')
         if stages:
             collected = collect_results(context, **stages, metadata={'call_link_label': 'collect_results'})
             self.out('results', collected)

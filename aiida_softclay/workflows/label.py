@@ -23,6 +23,7 @@ from aiida_softclay.calculations.vasp_label import (
 from aiida_softclay.data.frames import FramesData
 from aiida_softclay.data.trajectory import MdTrajectoryData
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin, computer_job_limit
+from aiida_softclay.workflows.endings import message_of
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS
 from aiida_softclay.workflows.ports import define_job_options, define_pseudopotentials, given_mapping
 from aiida_softclay.workflows.protocol import ProtocolMixin
@@ -300,7 +301,7 @@ class LabelWorkChain(BoundedBranchesMixin, ProtocolMixin, WorkChain):
 
     def _inspect_batch(self, branch: str) -> None:
         batch, job = self.ctx.batches[branch], self.branch(branch)
-        name, message = batch['name'], job.exit_message or str(job.process_state)
+        name, message = batch['name'], message_of(job)
         if job.exit_status:
             self.report(f'{branch} <{job.pk}>: {message}')
         if 'statistics' in job.outputs:

@@ -19,6 +19,7 @@ from aiida_softclay.calcfunctions.arrhenius import analyse_arrhenius
 from aiida_softclay.calcfunctions.results import collect_results
 from aiida_softclay.data.potential import PotentialData, validate_model
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin
+from aiida_softclay.workflows.endings import message_of
 from aiida_softclay.workflows.md import MdWorkChain
 from aiida_softclay.workflows.md_inputs import remote_problem
 from aiida_softclay.workflows.md_remote import REMOTE_INPUTS, given_remote, set_remote_inputs
@@ -307,6 +308,8 @@ class PaperWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             step, process = self.ctx.steps[name], self.branch(name)
             if 'results' in process.outputs:
                 self._keep(name, process.outputs.results)
+            for further in process.outputs.further if 'further' in process.outputs else ():
+                self._keep(f'{name}_{further}', process.outputs.further[further])
             warned = process.exit_status is not None and process.exit_status >= 700
             fitted = step['process'] == BUILD_POTENTIAL and POTENTIAL in process.outputs
             if fitted:
@@ -318,7 +321,7 @@ class PaperWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             if process.is_finished_ok or warned:
                 self.ctx.done.append(name)
             else:
-                self._fail(name, process.exit_message or str(process.process_state))
+                self._fail(name, message_of(process))
 
     def _keep(self, name: str, results: orm.Dict) -> None:
         self.ctx.stages[name] = results
@@ -343,7 +346,7 @@ class PaperWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             self._keep(name, node.outputs.results)
             self.ctx.done.append(name)
         else:
-            self._fail(name, node.exit_message)
+            self._fail(name, message_of(node))
 
     def results(self) -> Any:
         """Gather every number in one table, and name what is missing."""

@@ -19,6 +19,7 @@ from aiida_softclay.calculations.potcar_cutoff import cutoff_problem
 from aiida_softclay.calculations.potcars import PotentialFamilyError, select_potentials
 from aiida_softclay.structures.crystals import CONFIDENCES, crystal, list_crystals, load_phases, phase
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin
+from aiida_softclay.workflows.endings import message_of
 from aiida_softclay.workflows.label import kpoints_mesh
 from aiida_softclay.workflows.options import DEFAULT_OPTIONS
 from aiida_softclay.workflows.ports import (
@@ -361,7 +362,7 @@ class ReactionEnergyWorkChain(BoundedBranchesMixin, ProtocolMixin, WorkChain):
             orm.Dict(parameters), **folders, metadata={'call_link_label': 'collect_entries'}
         )
         if not node.is_finished_ok:
-            return self.exit_codes.ERROR_ANALYSIS.format(message=node.exit_message)
+            return self.exit_codes.ERROR_ANALYSIS.format(message=message_of(node))
         self.ctx.table = table
         self.out('entries', table)
         return None
@@ -379,7 +380,7 @@ class ReactionEnergyWorkChain(BoundedBranchesMixin, ProtocolMixin, WorkChain):
             self.ctx.table, orm.Dict(asked), metadata={'call_link_label': 'assess_thermodynamics'}
         )
         if not node.is_finished_ok:
-            return self.exit_codes.ERROR_ANALYSIS.format(message=node.exit_message)
+            return self.exit_codes.ERROR_ANALYSIS.format(message=message_of(node))
         self.out('results', results)
         best = results['context']['best_reaction']
         self.report(f'{1000 * best["energy_eV_atom"]:.1f} meV/atom: {best["equation"]}')

@@ -10,6 +10,7 @@ from aiida.common import AttributeDict
 from aiida.engine import ProcessBuilder, WorkChain, while_
 
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin
+from aiida_softclay.workflows.endings import message_of
 from aiida_softclay.workflows.ports import branch_limit, define_job_bound
 from aiida_softclay.workflows.protocol import ProtocolError, ProtocolMixin, check_overrides, recursive_merge
 
@@ -130,5 +131,5 @@ class SeriesWorkChain(ProtocolMixin, BoundedBranchesMixin, WorkChain):
             if 'results' in process.outputs:
                 finished[name] = process
             if not process.is_finished_ok:
-                failed.append(f'{name} ({process.exit_message or process.process_state.value})')
+                failed.append(f'{name} ({message_of(process)})')
         return self.combine(finished, failed)

@@ -17,6 +17,7 @@ from aiida_softclay.workflows.amorphous import AmorphousWorkChain
 from aiida_softclay.workflows.concurrency import BoundedBranchesMixin
 from aiida_softclay.workflows.conductivity import ConductivityWorkChain
 from aiida_softclay.workflows.constant_strain import ConstantStrainWorkChain
+from aiida_softclay.workflows.endings import message_of
 from aiida_softclay.workflows.fit_potential import FitPotentialWorkChain
 from aiida_softclay.workflows.md import MdWorkChain
 from aiida_softclay.workflows.md_remote import REMOTE_INPUTS, given_remote, set_remote_inputs
@@ -37,7 +38,6 @@ from aiida_softclay.workflows.study_seeds import seed_problem, with_stage_seeds
 from aiida_softclay.workflows.trajectory_analyses import (
     TrajectoryAnalysesMixin,
     curves_of,
-    message_of,
     trajectory_of,
 )
 
@@ -261,7 +261,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, TrajectoryAnalysesMixi
             code = self.exit_codes
             physics = fit.exit_status is not None and 500 <= fit.exit_status < 600
             exit_code = code.ERROR_POTENTIAL_REFUSED if physics else code.ERROR_FIT_FAILED
-            return exit_code.format(message=fit.exit_message)
+            return exit_code.format(message=message_of(fit))
         self.ctx.potential = fit.outputs.potential
         return None
 
@@ -286,7 +286,7 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, TrajectoryAnalysesMixi
         """Take the glass."""
         amorphous = self.ctx.amorphous
         if not amorphous.is_finished_ok:
-            return self.exit_codes.ERROR_AMORPHOUS_FAILED.format(message=amorphous.exit_message)
+            return self.exit_codes.ERROR_AMORPHOUS_FAILED.format(message=message_of(amorphous))
         self.ctx.structure = amorphous.outputs.structure
         self.ctx.stages['amorphous'] = amorphous.outputs.results
         self.out('structure', self.ctx.structure)
@@ -366,12 +366,13 @@ class StudyWorkChain(ProtocolMixin, BoundedBranchesMixin, TrajectoryAnalysesMixi
         for name in EXPERIMENTS:
             process = self.branch(name)
             if not process.is_finished_ok:
-                failed.append(f'{name} ({process.exit_message})')
+                failed.append(f'{name} ({message_of(process)})')
                 continue
             self.ctx.stages[name] = process.outputs.results
             self.out(f'stages.{name}', process.outputs.results)
             self.out(f'curves.{name}', process.outputs.curve)
             for further in process.outputs.further if 'further' in process.outputs else ():
+                self.ctx.stages[f'{name}_{further}'] = process.outputs.further[further]
                 self.out(f'stages.{name}_{further}', process.outputs.further[further])
         self.ctx.failed_experiments = failed
 

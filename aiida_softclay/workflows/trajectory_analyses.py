@@ -47,11 +47,6 @@ def curves_of(analysis: orm.ProcessNode) -> dict[str, orm.ArrayData]:
     return {link.link_label.removeprefix(JOB_CURVES): link.node for link in links}
 
 
-def message_of(process: orm.ProcessNode) -> str:
-    """Return why a process did not end well."""
-    return process.exit_message or str(process.process_state)
-
-
 class TrajectoryAnalysesMixin:
     """Start analyses of trajectories, in a workchain with the inputs of ``softclay.md``.
 

@@ -15,6 +15,7 @@ from aiida_softclay.data.frames import FramesData
 from aiida_softclay.data.frames_surface import IncompatibleFramesError, combine_engines
 from aiida_softclay.data.potential import PotentialData, validate_model
 from aiida_softclay.workflows import validation_plan as plan
+from aiida_softclay.workflows.endings import message_of
 from aiida_softclay.workflows.ports import (
     branch_limit,
     define_codes,
@@ -256,7 +257,7 @@ class ValidatePotentialWorkChain(ProtocolMixin, ValidationBranchesMixin, WorkCha
         for name in branches:
             node = self.branch(name)
             if not node.is_finished_ok:
-                reason = f'{node.process_label} <{node.pk}>: {node.exit_message or node.process_state.value}'
+                reason = f'{node.process_label} <{node.pk}>: {message_of(node)}'
                 self.ctx.failed_branches.append(f'{name} ({reason})')
                 about = self.ctx.label_branches.get(name) or [name.partition('_')[2]]
                 self.ctx.failures |= dict.fromkeys(about, reason)
@@ -326,7 +327,7 @@ class ValidatePotentialWorkChain(ProtocolMixin, ValidationBranchesMixin, WorkCha
             orm.Dict(parameters), **nodes, metadata={'call_link_label': 'assess_validation'}
         )
         if not node.is_finished_ok:
-            return self.exit_codes.ERROR_ANALYSIS.format(message=node.exit_message)
+            return self.exit_codes.ERROR_ANALYSIS.format(message=message_of(node))
         for name in node.outputs:
             self.out('results' if name == 'results' else f'curves.{name}', node.outputs[name])
         context = node.outputs.results['context']

@@ -91,3 +91,16 @@ def test_the_error_of_an_absent_species_is_refused():
     assert 'species Na is not in' in ConductivityWorkChain.check_parameters(parameters, ['Li', 'Cl'])
     parameters |= {'error_species': 'Cl', 'species': ['Li']}
     assert 'Cl is not among species Li' in ConductivityWorkChain.check_parameters(parameters, ['Li', 'Cl'])
+
+
+@pytest.mark.parametrize(
+    ('analyses', 'sentence'),
+    [
+        ({'mobility': {}}, "there is no analysis 'mobility': choose from anion_motion"),
+        ({'chains': None}, 'analyses.chains holds the parameters of the analysis'),
+        ({'chains': {'bonds': {'O': 2.3}, 'context': {}}}, 'its context is that of the run'),
+    ],
+)
+def test_analyses_that_a_run_cannot_have_are_refused(analyses, sentence):
+    parameters = ConductivityWorkChain.get_protocol_inputs(overrides={'analyses': analyses})
+    assert sentence in ConductivityWorkChain.check_parameters(parameters, ['Li', 'Cl'])
