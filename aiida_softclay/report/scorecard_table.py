@@ -87,8 +87,8 @@ def _row(number: rules.Published, pool: list[tuple[rules.Computed, dict[str, Any
     row: dict[str, Any] = {
         'paper': number.paper, 'id': number.id, 'material': number.material, 'quantity': number.quantity[0],
         'unit': number.unit, 'published_value': number.value, 'bound': number.bound, 'kind': number.kind,
-        'printed': number.printed, 'source': number.source, 'verdict': 'none yet', 'agreement': '', 'reasons': number.needs,
-        'n_others': 0, 'scale': '', 'engine': '', 'labels': '', 'process': '',
+        'printed': number.printed, 'source': number.source, 'verdict': 'none yet', 'agreement': '',
+        'reasons': number.needs, 'n_others': 0, 'scale': '', 'engine': '', 'labels': '', 'process': '',
     }  # fmt: skip
     answers = [position for position, (one, _) in enumerate(pool) if rules.matches(one, number)]
     used.update(answers)
