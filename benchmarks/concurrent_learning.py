@@ -67,11 +67,13 @@ SIZES = {
         'packings': 2, 'explore_ps': 0.75, 'random': [24, 72, 216, 648],
     },
     # Three times the training, with a network and final weights nearer to those of the papers: with those of `full` the
-    # energies of the training frames themselves are off by 13 meV/atom in the end.
+    # energies of the training frames themselves are off by 13 meV/atom in the end. The last generation takes more, from
+    # narrower bounds: the committee is good by then.
     'trained': {
         'heat': 400, 'hold': 1200, 'cool': 400, 'npt': 1000, 'test_packings': 2, 'test_steps': 150,
-        'test_equilibration': 150, 'training': 9000, 'initial': 24, 'per_generation': 24, 'generations': 2, 'models': 2,
-        'packings': 2, 'explore_ps': 0.75, 'random': [24, 72, 216],
+        'test_equilibration': 150, 'training': 9000, 'initial': 24, 'per_generation': 24, 'generations': 3, 'models': 2,
+        'packings': 2, 'explore_ps': 0.75, 'random': [24, 72, 216, 648], 'max_force': 6.0,
+        'later': {2: {'per_generation': 72, 'packings': 3, 'duration_ps': 1.0, 'upper': 0.5, 'max_volume_ratio': 1.3}},
         'network': {'descriptor': [25, 50, 100], 'fitting': [120, 120, 120], 'limit_pref_e': 20, 'limit_pref_f': 1,
                     'limit_pref_v': 1},
     },
@@ -89,6 +91,15 @@ SIZES = {
 #: Candidates are the half of what is below the upper level, until the lower one is at its floor (eV/Å).
 TRUST = {'floor': 0.1, 'upper': 1.0, 'fraction': 0.5, 'minimum': 20}
 DURATION_GROWTH, MAX_VOLUME_RATIO = 2.0, 1.6
+
+
+def of_generation(settings, number):
+    """Return what holds for one generation."""
+    common = {
+        'per_generation': settings['per_generation'], 'packings': settings['packings'], 'upper': TRUST['upper'],
+        'duration_ps': settings['explore_ps'] * DURATION_GROWTH**number, 'max_volume_ratio': MAX_VOLUME_RATIO,
+    }  # fmt: skip
+    return common | settings.get('later', {}).get(number, {})
 
 
 def melt_quench(settings, seed):
@@ -118,27 +129,28 @@ def at_conditions(settings, seed, every):
 
 def generation(trainer, folder, models, settings, number, seed):
     """Explore each condition from packings of its own and select; return what to label, and the shares."""
-    duration = settings['explore_ps'] * DURATION_GROWTH**number
-    conditions = CONDITIONS * settings['packings']
+    rules = of_generation(settings, number)
+    conditions = CONDITIONS * rules['packings']
     names = [f'{condition["label"]}_{k}' for k, condition in enumerate(conditions)]
     starts = [packing(seed + k) for k in range(len(conditions))]
-    runs = explore(folder, models, starts, conditions, duration, seed)
+    runs = explore(folder, models, starts, conditions, rules['duration_ps'], seed)
     frames = {name: reached for name, (reached, _) in zip(names, runs, strict=True)}
     start, planned = starts[0], sum(count for _, count in runs)
     values = {name: np.array([frame[2] for frame in part]) for name, part in frames.items()}
     missing = planned - sum(len(part) for part in frames.values())
     within = {
-        name: within_volume([frame[1] for frame in frames[name]], start.cell.array, MAX_VOLUME_RATIO) for name in frames
+        name: within_volume([frame[1] for frame in frames[name]], start.cell.array, rules['max_volume_ratio'])
+        for name in frames
     }
     levels = adaptive_levels(
         np.concatenate([*(values[name][within[name]] for name in values), np.empty(0)]),
-        TRUST['floor'], TRUST['upper'], TRUST['fraction'], TRUST['minimum'],
+        TRUST['floor'], rules['upper'], TRUST['fraction'], TRUST['minimum'],
     )  # fmt: skip
     classes = {name: np.where(within[name], levels.classify(value), FAILED) for name, value in values.items()}
     chosen = spread_selection(
         {name: np.flatnonzero(kind == CANDIDATE) for name, kind in classes.items()}, values,
         lambda name, row: fingerprint(*frames[name][row][:2], start.numbers, ELEMENTS),
-        settings['per_generation'], min_contact=0.6, seed=seed,
+        rules['per_generation'], min_contact=0.6, seed=seed,
     )  # fmt: skip
     places = [frames[name][row][:2] for name, rows in chosen.chosen.items() for row in rows]
     counts = shares(np.concatenate([*classes.values(), np.empty(0, dtype=int)]), missing)
@@ -173,15 +185,17 @@ def concurrent(trainer, folder, pool, settings, test, seed):
     """Return the errors of the committees of each generation; the first learns random frames of the melt-quench."""
     known, _ = draws(pool, settings['initial'], settings, seed)[0]
     reference = mixture(seed)
-    points = []
+    points, labelled, largest = [], len(known), settings.get('max_force', np.inf)
     for number in range(settings['generations'] + 1):
         models = trainer.fit([(known, 100_000 * (number + 1) + 100 * seed + 10 * k) for k in range(settings['models'])])
-        points.append({'n': len(known), 'seed': seed, 'models': trainer.errors(models, test)})
+        points.append({'n': labelled, 'used': len(known), 'seed': seed, 'models': trainer.errors(models, test)})
         if number < settings['generations']:
             places, points[-1]['exploration'] = generation(
                 trainer, folder / f'generation_{number}', models, settings, number, 100_000 * seed + 100 * number
             )
-            known = known + label(reference, places)
+            # A configuration that no run of the engine would visit can outweigh all others in a fit. Its label counts.
+            known = known + [frame for frame in label(reference, places) if np.abs(frame[3]).max() <= largest]
+            labelled += len(places)
         report('concurrent', points[-1])
     return points
 
@@ -313,10 +327,11 @@ def main() -> int:
     for key, values in ratios.items():
         print(f'{key} at the last generation, each seed for itself: '
               + ', '.join(f'{ratio:.2f} (seed {seed})' for seed, ratio in values.items()))  # fmt: skip
-    met = max(ratios['force'].values()) <= 1 / 3
-    print(f'forces with at most a third of the frames of random AIMD, with every seed: {"yes" if met else "NO"}'
-          f' ({time.monotonic() - started:.0f} s)')  # fmt: skip
-    return 0 if met or size == 'quick' else 1
+    met = {key: max(values.values()) <= 1 / 3 for key, values in ratios.items()}
+    for key, yes in met.items():
+        print(f'{key} with at most a third of the frames of random AIMD, with every seed: {"yes" if yes else "NO"}')
+    print(f'{time.monotonic() - started:.0f} s')
+    return 0 if met['force'] or size == 'quick' else 1
 
 
 if __name__ == '__main__':
