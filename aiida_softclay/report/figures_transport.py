@@ -31,6 +31,8 @@ from aiida_softclay.report.style import (
 
 #: Share of the longest lag that is drawn: beyond it few origins are left, and noise sets the scale.
 SHOWN = 0.5
+#: How far an Arrhenius plot goes beyond its points and its line, as a factor.
+REACH = 100.0
 
 
 @panels_for('conductivity')
@@ -157,14 +159,28 @@ def _arrhenius(axes: Any, curve: orm.ArrayData, source: Source) -> None:
     if glass and low < 1000 / glass < high:
         axes.axvline(1000 / glass, color=GREY, lw=0.8, ls=':', label='$T_g$')
     axes.set(yscale='log', xlabel='1000/T (K⁻¹)', title='Arrhenius')
+    # A line through hot points only knows nothing at room temperature: its band must not hide the points.
+    shown = np.concatenate([value[value > 0], line[line > 0]])
+    bottom, highest = axes.get_ylim()
+    axes.set_ylim(max(bottom, shown.min() / REACH), min(highest, shown.max() * REACH))
     name = curve.base.attributes.get('quantity', 'value').partition('.')
     axes.set_ylabel(label(f'{name[0]} of {name[2]}' if name[2] else name[0], unit_in(curve, 'value')))
     top = axes.secondary_xaxis('top', functions=(_reciprocal, _reciprocal))
-    top.set_xticks(np.unique(np.round(temperature)), [f'{t:.0f} K' for t in np.unique(np.round(temperature))])
+    ticks = _apart(np.unique(np.round(temperature)), 0.12 * float(np.ptp(axes.get_xlim())))
+    top.set_xticks(ticks, [f'{t:.0f} K' for t in ticks])
     # Inside, so that neither letter nor title of the panel is overwritten.
     top.tick_params(labelsize=5.5, length=2, direction='in', pad=-9)
     headroom(axes, 0.08)
     legend(axes, ncols=1, loc='upper right', bbox_to_anchor=(1, 0.95))
+
+
+def _apart(temperatures: np.ndarray, gap: float) -> list[float]:
+    """Return temperatures whose reciprocals, 1000/K, leave room for a label each; the lowest is always there."""
+    kept: list[float] = []
+    for temperature in temperatures:
+        if not kept or 1000 / kept[-1] - 1000 / temperature >= gap:
+            kept.append(float(temperature))
+    return kept
 
 
 def _rows_of_line(source: Source) -> list[dict[str, Any]]:

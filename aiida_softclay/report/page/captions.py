@@ -7,7 +7,7 @@ from typing import Any
 
 from aiida_softclay.data.engine import engine_text
 from aiida_softclay.report.queries import format_value
-from aiida_softclay.report.style import unit_text
+from aiida_softclay.report.style import power_text, unit_text
 
 #: Chapters of the figures, in their order: key to heading.
 CHAPTERS = {
@@ -173,7 +173,8 @@ def window_text(rows: Iterable[Mapping[str, Any]], panel: str = '') -> str:
     said = []
     for (low, high, unit), names in found.items():
         listed = ', '.join(names[:3]) + (', …' if len(names) > 3 else '')
-        of_what = f'strains {low:.3g} to {high:.3g}' if not unit else f'{low:.3g} to {high:.3g} {unit}'
+        reach = f'{power_text(low)} to {power_text(high)}'
+        of_what = f'{reach} {unit}' if unit else f'strains {reach}'
         said.append(f'{of_what} ({listed})')
     return f'Window {"; ".join(said)}.'
 

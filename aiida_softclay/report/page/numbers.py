@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -144,6 +145,8 @@ def _heading(stage: str) -> str:
         return HEADINGS[stage]
     if stage in STAGES:
         return STAGES[stage][0]
+    if temperature := re.fullmatch(r'temperature_k_(\d+)_(\d+)', stage, re.IGNORECASE):
+        return f'At {float(".".join(temperature.groups())):g} K'
     return stage.replace('_', ' ') if not STAGE.fullmatch(stage) else stage.replace('_', ' ').capitalize()
 
 
