@@ -289,11 +289,10 @@ class AmorphousWorkChain(ProtocolMixin, GlassEnergiesMixin, GlassChecksMixin, Wo
                 self.out(f'{namespace}.{name}', md.outputs[namespace])
         if md.is_finished_ok:
             return None
-        message = message_of(md)
         for name in ('ERROR_LOST_ATOMS', 'ERROR_NOT_FINITE', 'ERROR_TEMPERATURE_RUNAWAY'):
             if md.exit_status == MdWorkChain.exit_codes[name].status:
-                return self.exit_codes[name].format(message=message)
-        return self.exit_codes.ERROR_MD.format(message=message)
+                return self.exit_codes[name].format(message=message_of(md))
+        return self.exit_codes.ERROR_MD.format(message=message_of(md))
 
     def should_extend(self):
         """Return whether the glass still drifts and may be equilibrated further."""
